@@ -1,0 +1,98 @@
+#pragma once
+
+// Memory of any device, and who gives it.
+//
+// An Allocator gives blocks of one kind of memory of one device. Backends register a raw one for
+// each of their devices; limits, statistics and pools are allocators that wrap another. Yours can
+// take part: derive from Allocator and hand it to AllocatorFactory::replace.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "miniinfer/device.hpp"
+#include "miniinfer/status.hpp"
+
+namespace miniinfer {
+
+enum class MemoryKind : std::int32_t {
+  Device = 0,  // the fastest for the device's kernels
+  Pinned = 1,  // host memory the device copies without staging
+  Host = 2,    // ordinary host memory
+};
+
+MINIINFER_API std::string_view to_string(MemoryKind kind) noexcept;  // "device"
+
+// A backend's queue of work, by its opaque handle. Null: no stream in particular.
+struct Stream {
+  void* handle = nullptr;
+};
+
+struct MemoryRequest {
+  std::uint64_t bytes = 0;       // 0 is a valid request for nothing
+  std::uint64_t alignment = 64;  // a power of two; honoured, never ignored
+  MemoryKind kind = MemoryKind::Device;
+  Stream stream{};         // who uses the block first
+  std::string_view tag{};  // what it is for, in reports
+};
+
+// A block: a handle and an offset that mean something to the device, and an address where the host
+// can reach it. A request for nothing gives a block of 0 bytes with handle 0.
+struct Block {
+  std::uint64_t handle = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;     // as requested
+  std::byte* host = nullptr;   // null: the host cannot address it
+};
+
+struct MemoryStats {
+  std::uint64_t allocated_bytes = 0;       // given out now
+  std::uint64_t peak_allocated_bytes = 0;  // the most that was given out at once
+  std::uint64_t allocations = 0;           // calls that succeeded since the beginning
+  std::uint64_t frees = 0;
+  std::uint64_t failures = 0;
+};
+
+// [any-thread], all of it.
+class MINIINFER_API Allocator {
+ public:
+  Allocator() = default;
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+  virtual ~Allocator() = default;
+
+  // INVALID_ARGUMENT for an alignment that is no power of two or a kind it does not have,
+  // OUT_OF_MEMORY with asked and free bytes when there is no room.
+  virtual Result<Block> allocate(const MemoryRequest& request) noexcept = 0;
+  // Takes back exactly what allocate gave. A null stream: no work using it is in flight.
+  virtual void deallocate(Block block, Stream stream) noexcept = 0;
+  virtual MemoryStats stats() const noexcept = 0;
+  // Free and total bytes of the memory behind it; zeros where that is unknown.
+  virtual MemoryInfo info() const noexcept { return {}; }
+};
+
+using AllocatorPtr = std::shared_ptr<Allocator>;
+
+// Which allocator serves which device. Process-wide: needs no session. [any-thread]
+class MINIINFER_API AllocatorFactory {
+ public:
+  // The allocator of "cpu:0", "cuda:1", .. A device that was found and not yet opened is opened now.
+  // NOT_FOUND lists the devices there are.
+  static Result<AllocatorPtr> get(std::string_view device, MemoryKind kind = MemoryKind::Device);
+  // Puts yours in its place. FAILED_PRECONDITION once the present one has been handed out.
+  static Status replace(std::string_view device, MemoryKind kind, AllocatorPtr allocator);
+  // What is registered, as "cpu:0/device"; a device not opened yet as "cuda:0/pending".
+  static std::vector<std::string> registered();
+};
+
+// Wraps any allocator and refuses what would take its user over `limit_bytes`: LIMIT_EXCEEDED, with
+// asked, used and allowed.
+MINIINFER_API AllocatorPtr limit_allocator(AllocatorPtr upstream, std::uint64_t limit_bytes,
+                                           std::string_view name);
+// Wraps any allocator and counts for itself, so that two users of one allocator can be told apart.
+MINIINFER_API AllocatorPtr tracking_allocator(AllocatorPtr upstream);
+
+}  // namespace miniinfer
