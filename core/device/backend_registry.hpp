@@ -29,11 +29,18 @@ class OpenDevice {
   bool host_visible() const { return (info.flags & MINIINFER_DEVICE_HOST_VISIBLE) != 0; }
   std::string_view domain() const { return info.memory_domain; }
   bool lost() const;
+  // Ok while the tables may be called: DEVICE_LOST after a loss, FAILED_PRECONDITION in a process
+  // forked after the device was opened. Costs two loads.
+  Status ready() const;
   // Turns a code a table returned into a Status, with the text of set_error and `what` before it.
   // DEVICE_LOST marks the device lost: later calls answer at once. Ok gives Ok.
   Status check(miniinfer_code code, std::string_view what) const;
   // A raw memory handle of a block.
   static miniinfer_mem mem(const Block& block) { return {block.handle, block.offset}; }
+
+  // What the device layer keeps with it: core/device/open_device.hpp.
+  struct Internals;
+  std::shared_ptr<Internals> internals;
 };
 
 using OpenDevicePtr = std::shared_ptr<OpenDevice>;

@@ -37,16 +37,22 @@ class InferContext {
 
   // A later call with less knowledge never takes back what is known already. INVALID_ARGUMENT where
   // it contradicts.
+  // LIMIT_EXCEEDED where the bytes cannot be counted.
   Status set(std::size_t output, DataType dtype, std::optional<Shape> shape);
+  // The output is known whatever the inputs' data will be: Shape of a concrete value. Sets its type.
+  Status set_constant(std::size_t output, ConstantPtr constant);
 
  private:
   Graph& graph_;
   NodeId node_;
 };
 
-// Builds the lowered graph. Every shape is concrete, every HOST operand that can be known is a
-// constant. `in(i)` and friends speak of the source node being lowered; the emit functions add
-// kernel nodes to the target graph and give back their output.
+// Builds the lowered graph. Every shape is concrete, every HOST operand is a constant. `in(i)` and
+// friends speak of the source node being lowered; the emit functions add kernel nodes to the target
+// graph and give back their output.
+//
+// The first failure sticks: after it everything still gives values of the types asked for, so that a
+// lowering is written as if nothing failed. lower() looks at status() when the lowering is done.
 class LowerContext {
  public:
   LowerContext(const Graph& source, NodeId node, Graph& target, std::span<ValueId> map)
@@ -65,7 +71,7 @@ class LowerContext {
   ConstantPtr constant(std::size_t i) const;
   std::optional<std::vector<std::int64_t>> ints(std::size_t i) const;
 
-  const Shape& shape_of(ValueId value) const;   // of a value of the target graph
+  Shape shape_of(ValueId value) const;  // of a value of the target graph
   DataType dtype_of(ValueId value) const;
 
   // One kernel node.
@@ -80,11 +86,17 @@ class LowerContext {
   // Makes `value` the node's output. The type must be the one inferred.
   void set_output(std::size_t i, ValueId value);
 
+  void fail(Status status);  // the first one is kept
+  const Status& status() const { return status_; }
+
  private:
+  const Value* input(std::size_t i) const;
+
   const Graph& source_;
   NodeId node_;
   Graph& target_;
   std::span<ValueId> map_;  // source value -> target value
+  Status status_;
 };
 
 // What an upgrade is given: a node of an older opset, to be changed in place (attributes become

@@ -13,7 +13,6 @@
 #include <string_view>
 #include <vector>
 
-#include "miniinfer/device.hpp"
 #include "miniinfer/status.hpp"
 
 namespace miniinfer {
@@ -48,10 +47,15 @@ struct Block {
   std::byte* host = nullptr;   // null: the host cannot address it
 };
 
+struct MemoryInfo {
+  std::uint64_t free_bytes = 0;
+  std::uint64_t total_bytes = 0;
+};
+
 struct MemoryStats {
   std::uint64_t allocated_bytes = 0;       // given out now
   std::uint64_t peak_allocated_bytes = 0;  // the most that was given out at once
-  std::uint64_t allocations = 0;           // calls that succeeded since the beginning
+  std::uint64_t allocations = 0;  // blocks given since the beginning; requests for nothing give none
   std::uint64_t frees = 0;
   std::uint64_t failures = 0;
 };

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string_view>
 
+#include "miniinfer/allocator.hpp"
 #include "miniinfer/status.hpp"
 
 namespace miniinfer {
@@ -27,11 +28,6 @@ enum class DeviceState : std::int32_t {
 
 MINIINFER_API std::string_view to_string(DeviceType type) noexcept;    // "cpu"
 MINIINFER_API std::string_view to_string(DeviceState state) noexcept;  // "ready"
-
-struct MemoryInfo {
-  std::uint64_t free_bytes = 0;
-  std::uint64_t total_bytes = 0;
-};
 
 class DeviceRecord;  // the core's
 

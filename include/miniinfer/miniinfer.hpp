@@ -10,6 +10,7 @@
 #include "miniinfer/allocator.hpp"
 #include "miniinfer/data_type.hpp"
 #include "miniinfer/device.hpp"
+#include "miniinfer/device_context.hpp"
 #include "miniinfer/plugin.hpp"
 #include "miniinfer/runtime.hpp"
 #include "miniinfer/session.hpp"

@@ -24,6 +24,17 @@ MINIINFER_API std::string_view abi_version() noexcept;
 
 enum class Level : std::int32_t { Trace, Debug, Info, Warn, Error, Off };
 
+// A log for RuntimeOptions: lines such as "[warning] fake: ..." on stderr.
+MINIINFER_API std::function<void(Level, std::string_view component, std::string_view text)>
+log_to_stderr();
+
+// What can be left out by LoadOptions::disabled_passes.
+struct PassInfo {
+  std::string_view name;
+  std::string_view summary;
+};
+MINIINFER_API std::vector<PassInfo> passes();
+
 // What may be traded for speed. Strict: float32 means float32.
 enum class Precision : std::int32_t { Strict, TF32, BF16, FP16 };
 
@@ -97,6 +108,8 @@ class MINIINFER_API Runtime {
   // with the list of devices or the reason.
   Result<Device> device(std::string_view id) const;
   Status add_plugin(const std::filesystem::path& file);
+  // Everything that is checked before a plugin is used, without using it.
+  PluginReport check_plugin(const std::filesystem::path& file) const;
   int threads() const noexcept;
 
   // `devices` is an ordered list, "cuda:0,cpu": each node runs on the first that can, and one that

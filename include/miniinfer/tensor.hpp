@@ -35,7 +35,8 @@ class MINIINFER_API Tensor {
   // Memory that was never written: fill it before it is read. Opens the device.
   static Result<Tensor> empty(DataType dtype, Shape shape, const Device& device = {});
   // The only way not to own: `data` (an address, or the device's own pointer) stays the caller's
-  // until `release` has been called. Host addresses may have any alignment.
+  // until `release` has been called, which a call that fails does not do. Host addresses may have
+  // any alignment. UNSUPPORTED on a device that cannot use memory of others.
   static Result<Tensor> borrow(void* data, std::uint64_t bytes, TensorType type,
                                const Device& device = {}, Release release = {});
   // Takes the tensor, even on failure. Dense row-major tensors on known devices only.
@@ -53,7 +54,8 @@ class MINIINFER_API Tensor {
   // Handle and offset on its device, and the host's address where there is one.
   Block block() const noexcept;
 
-  // The bytes, where the host can address them; empty elsewhere and for strings.
+  // The bytes, where the host can address them; empty elsewhere and for strings. What came in
+  // read-only through DLPack has no mutable bytes.
   std::span<const std::byte> bytes() const noexcept;
   std::span<std::byte> mutable_bytes() noexcept;
   std::span<const std::string> strings() const noexcept;

@@ -67,7 +67,8 @@ enum {
   MINIINFER_PW_NOT = 28,       // BOOL
   MINIINFER_PW_BIT_NOT = 29,   // integers
   MINIINFER_PW_IS_NAN = 30,
-  MINIINFER_PW_IS_INF = 31,    // b: immediate, 1 +inf counts, 2 -inf counts, 3 both
+  MINIINFER_PW_IS_POSITIVE_INF = 31,
+  MINIINFER_PW_IS_NEGATIVE_INF = 32,
   // two operands
   MINIINFER_PW_ADD = 40,
   MINIINFER_PW_SUB = 41,

@@ -1,0 +1,347 @@
+#include "core/device/backend.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <cstddef>
+
+#include "core/base/checked_math.hpp"
+#include "core/base/format.hpp"
+#include "core/device/fork_generation.hpp"
+#include "core/device/open_device.hpp"
+#include "core/device/whole_table.hpp"
+#include "core/memory/cpu_allocator.hpp"
+
+namespace miniinfer {
+namespace {
+
+constexpr std::uint32_t kMaxDevices = 64;
+constexpr std::string_view kHostDomain = "host";
+
+template <std::size_t n>
+void terminate(char (&text)[n]) {
+  text[n - 1] = '\0';
+}
+
+// What a plugin wrote, made safe to read.
+void sanitize(miniinfer_device_info& info) {
+  terminate(info.stable_id);
+  terminate(info.name);
+  terminate(info.memory_domain);
+  terminate(info.bus_id);
+  terminate(info.driver);
+  if (!is_power_of_two(info.memory_alignment)) info.memory_alignment = 64;
+  if (info.kind < MINIINFER_KIND_CPU || info.kind > MINIINFER_KIND_ACCELERATOR) {
+    info.kind = MINIINFER_KIND_ACCELERATOR;
+  }
+}
+
+bool uses_host_memory(const miniinfer_device_info& info) {
+  return info.memory_domain == kHostDomain;
+}
+
+// The first name with a null slot; null: none.
+struct Slot {
+  const char* name;
+  bool present;
+};
+template <std::size_t n>
+const char* missing(const Slot (&slots)[n]) {
+  for (const Slot& slot : slots) {
+    if (!slot.present) return slot.name;
+  }
+  return nullptr;
+}
+
+const char* missing_slot(const miniinfer_device_api& api) {
+  const Slot slots[] = {
+      {"op", api.op != nullptr}, {"sync", api.sync != nullptr}, {"close", api.close != nullptr}};
+  return missing(slots);
+}
+
+const char* missing_slot(const miniinfer_stream_api& api) {
+  const Slot slots[] = {{"stream.create", api.create != nullptr},
+                        {"stream.destroy", api.destroy != nullptr},
+                        {"stream.sync", api.sync != nullptr},
+                        {"stream.query", api.query != nullptr},
+                        {"stream.copy", api.copy != nullptr},
+                        {"stream.fill", api.fill != nullptr},
+                        {"stream.event_create", api.event_create != nullptr},
+                        {"stream.event_destroy", api.event_destroy != nullptr},
+                        {"stream.event_record", api.event_record != nullptr},
+                        {"stream.event_wait", api.event_wait != nullptr},
+                        {"stream.event_sync", api.event_sync != nullptr},
+                        {"stream.event_query", api.event_query != nullptr}};
+  return missing(slots);
+}
+
+const char* missing_slot(const miniinfer_op_api& api) {
+  const Slot slots[] = {{"op.support", api.support != nullptr},
+                        {"op.create", api.create != nullptr},
+                        {"op.destroy", api.destroy != nullptr},
+                        {"op.enqueue", api.enqueue != nullptr},
+                        {"op.ops", api.ops != nullptr || api.op_count == 0}};
+  return missing(slots);
+}
+
+}  // namespace
+
+bool is_backend_name(std::string_view name) noexcept {
+  return !name.empty() && name.front() >= 'a' && name.front() <= 'z' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+         });
+}
+
+Status check_plugin_api(const miniinfer_plugin_api* api) {
+  if (!api) return {Code::Incompatible, "the entry function returned no table"};
+  const miniinfer_plugin_api whole = whole_table(api);
+  if (!whole.name || !is_backend_name(whole.name)) {
+    return {Code::Incompatible, "the plugin's name '" + printable(whole.name ? whole.name : "") +
+                                    "' is not of the form [a-z][a-z0-9_]*"};
+  }
+  const Slot slots[] = {{"probe", whole.probe != nullptr},
+                        {"init", whole.init != nullptr},
+                        {"device_open", whole.device_open != nullptr}};
+  if (const char* name = missing(slots)) {
+    return {Code::Incompatible,
+            std::string("the table of ") + whole.name + " has no " + name + " function"};
+  }
+  return {};
+}
+
+Backend::Backend(const miniinfer_plugin_api& api, bool builtin)
+    : name_(api.name), builtin_(builtin), api_(whole_table(&api)), host_(name_) {}
+
+void Backend::probe(std::vector<std::string>* notes) {
+  std::vector<miniinfer_device_info> infos(kMaxDevices);
+  std::vector<miniinfer_device_info*> pointers;
+  for (miniinfer_device_info& info : infos) {
+    info.head = MINIINFER_HEAD(miniinfer_device_info);
+    pointers.push_back(&info);
+  }
+  miniinfer_probe probe{};
+  probe.head = MINIINFER_HEAD(miniinfer_probe);
+  probe.capacity = kMaxDevices;
+  probe.devices = pointers.data();
+
+  static_cast<void>(take_error_text());
+  const miniinfer_code code = api_.probe(host_.table(), &probe);
+  const std::string error = printable(take_error_text(), 512);
+  terminate(probe.reason);
+  terminate(probe.driver);
+  std::string reason = printable(probe.reason, sizeof probe.reason);
+  if (code != MINIINFER_OK) {
+    reason = "probing failed with " + std::string(to_string(code_of(code))) +
+             (error.empty() ? "" : ": " + error);
+    probe.state = MINIINFER_PROBE_ABSENT;
+  }
+  if (probe.count > kMaxDevices) {
+    notes->push_back(format("claims %" PRIu32 " devices; the first %" PRIu32 " count", probe.count,
+                            kMaxDevices));
+    probe.count = kMaxDevices;
+  }
+  if (probe.state == MINIINFER_PROBE_ABSENT) probe.count = 0;
+  const DeviceState found =
+      probe.state == MINIINFER_PROBE_FOUND ? DeviceState::Found : DeviceState::Unknown;
+  for (std::uint32_t i = 0; i < probe.count; ++i) {
+    miniinfer_device_info& info = infos[i];
+    sanitize(info);
+    if (info.driver[0] == '\0') {
+      std::copy(std::begin(probe.driver), std::end(probe.driver), std::begin(info.driver));
+    }
+    DeviceState state = found;
+    std::string why = found == DeviceState::Found ? "" : reason;
+    for (const auto& other : devices_) {
+      if (info.stable_id[0] == '\0' || std::string_view(other->info.stable_id) != info.stable_id) {
+        continue;
+      }
+      state = DeviceState::Absent;
+      why = "the same device as " + other->id + " (" + other->stable_id + ")";
+      notes->push_back(format("%s:%" PRIu32 " is %s", name_.c_str(), i, why.c_str()));
+      break;
+    }
+    devices_.push_back(
+        std::make_shared<DeviceRecord>(this, name_, static_cast<int>(i), info, state, why));
+  }
+  if (!devices_.empty()) return;
+  if (reason.empty()) reason = "the plugin found no device and did not say why";
+  nothing_ = std::make_shared<DeviceRecord>(
+      name_, probe.state == MINIINFER_PROBE_UNKNOWN ? DeviceState::Unknown : DeviceState::Absent,
+      reason);
+}
+
+Status Backend::init() {
+  if (init_called_ && !builtin_ && init_generation_ != fork_generation()) {
+    return {Code::FailedPrecondition, name_ + " was initialised before this process was forked",
+            "open devices after fork, or start the child with exec"};
+  }
+  if (init_called_) return init_status_;
+  init_called_ = true;
+  init_generation_ = fork_generation();
+  static_cast<void>(take_error_text());
+  const miniinfer_code code = api_.init(host_.table(), &plugin_);
+  const std::string text = printable(take_error_text(), 1024);
+  if (code == MINIINFER_OK) return {};
+  const std::string message =
+      "initialising " + name_ + " failed: " +
+      (text.empty() ? std::string(to_string(code_of(code))) + ", without a reason" : text);
+  init_status_ = {code_of(code), message};
+  for (const auto& record : devices_) record->set_state(DeviceState::Absent, message);
+  return init_status_;
+}
+
+Result<OpenDevicePtr> Backend::open(DeviceRecord& record, AllocatorTable& table) {
+  if (Status status = record.ready(); !status.ok()) return status;
+  if (OpenDevicePtr open = record.opened()) return open;
+  if (record.state() == DeviceState::Absent) {
+    return Status(Code::Unavailable,
+                  record.id + " is not available: " + std::string(record.reason()));
+  }
+  if (Status status = init(); !status.ok()) return status;
+
+  const auto ordinal = static_cast<std::uint32_t>(record.ordinal);
+  miniinfer_device* handle = nullptr;
+  const miniinfer_device_api* api = nullptr;
+  host_.begin_open(ordinal);
+  const miniinfer_code code = api_.device_open(plugin_, ordinal, &record.info, &handle, &api);
+  const std::vector<miniinfer_allocator> allocators = host_.end_open();
+  if (Status status = record.check(code, "device_open"); !status.ok()) {
+    if (status.code() == Code::Unavailable) record.set_state(DeviceState::Absent, status.message());
+    return status;
+  }
+  Result<OpenDevicePtr> open = adopt(record, handle, api);
+  if (!open) return open;
+  if (Status status = register_memory(**open, allocators, table); !status.ok()) {
+    (*open)->internals->api.close(handle);
+    return status;
+  }
+  record.update((*open)->info);
+  record.set_opened(*open, builtin_);
+  record.set_state(DeviceState::Ready, "");
+  return open;
+}
+
+Result<OpenDevicePtr> Backend::adopt(DeviceRecord& record, miniinfer_device* handle,
+                                     const miniinfer_device_api* api) {
+  const auto wrong = [&](const std::string& what) {
+    return Status(Code::Incompatible, "opening " + record.id + ": the plugin gave " + what,
+                  "use another version of the plugin");
+  };
+  if (!handle || !api) return wrong(handle ? "no device table" : "no device");
+  auto open = std::make_shared<OpenDevice>();
+  open->internals = std::make_shared<OpenDevice::Internals>();
+  OpenDevice::Internals& internals = *open->internals;
+  internals.record = &record;
+  internals.api = whole_table(api);
+  open->handle = handle;
+  open->info = record.info;
+  open->device = Device(devices_[static_cast<std::size_t>(record.ordinal)]);
+
+  const auto refuse = [&](const std::string& what) {
+    if (internals.api.close) internals.api.close(handle);
+    return wrong(what);
+  };
+  if (const char* slot = missing_slot(internals.api)) {
+    return refuse(std::string("a table without ") + slot);
+  }
+  internals.op = whole_table(internals.api.op);
+  internals.api.op = &internals.op;
+  if (const char* slot = missing_slot(internals.op)) {
+    return refuse(std::string("a table without ") + slot);
+  }
+  if (internals.api.info) {
+    miniinfer_device_info info = record.info;
+    info.head = MINIINFER_HEAD(miniinfer_device_info);
+    if (record.check(internals.api.info(handle, &info), "reading what it is").ok()) {
+      sanitize(info);
+      open->info = info;
+      // Identity stays what probing said.
+      open->info.kind = record.info.kind;
+      std::copy(std::begin(record.info.stable_id), std::end(record.info.stable_id),
+                open->info.stable_id);
+    }
+  }
+  if (open->is_inline()) {
+    internals.api.stream = nullptr;
+  } else if (!internals.api.stream) {
+    return refuse("a queued device without a stream table");
+  } else {
+    internals.stream = whole_table(internals.api.stream);
+    internals.api.stream = &internals.stream;
+    if (const char* slot = missing_slot(internals.stream)) {
+      return refuse(std::string("a table without ") + slot);
+    }
+  }
+  if (open->is_inline() && !uses_host_memory(open->info) && !open->host_visible()) {
+    return refuse("an inline device whose memory the host cannot reach");
+  }
+  open->api = &internals.api;
+  return open;
+}
+
+Status Backend::register_memory(OpenDevice& device,
+                                const std::vector<miniinfer_allocator>& allocators,
+                                AllocatorTable& table) {
+  OpenDevice::Internals& internals = *device.internals;
+  const std::string& id = internals.record->id;
+  AllocatorTable::Allocators made;
+  for (const miniinfer_allocator& allocator : allocators) {
+    auto upstream = std::make_shared<PluginUpstream>(
+        *internals.record, allocator, device.info.flags, device.handle, internals.api.stream);
+    const auto kind = static_cast<MemoryKind>(allocator.kind);
+    if (kind == MemoryKind::Device) internals.upstream = upstream;
+    made.emplace_back(kind, std::make_shared<PluginAllocator>(std::move(upstream)));
+  }
+  if (!internals.upstream) {
+    if (!uses_host_memory(device.info)) {
+      return {Code::Incompatible,
+              "opening " + id + ": the plugin registered no allocator of device memory"};
+    }
+    // It computes in the host's memory.
+    const auto host = std::make_shared<CPUAllocator>(id);
+    for (const MemoryKind kind : {MemoryKind::Device, MemoryKind::Host}) {
+      const auto same = [kind](const auto& entry) { return entry.first == kind; };
+      if (std::none_of(made.begin(), made.end(), same)) made.emplace_back(kind, host);
+    }
+  }
+  if (Status status = table.add_opened(id, std::move(made)); !status.ok()) return status;
+  Result<AllocatorPtr> memory = table.get(id, MemoryKind::Device);
+  if (!memory) return memory.status();
+  device.allocator = *memory;
+  return {};
+}
+
+Status Backend::close(DeviceRecord& record, AllocatorTable& table) {
+  const Status busy(Code::FailedPrecondition, record.id + " is still in use",
+                    "let go of the sessions, contexts and tensors that use it first");
+  OpenDevicePtr open = record.opened();
+  if (!open) return {};
+  open.reset();
+  if (!record.ready().ok() && record.state() != DeviceState::Lost) return record.ready();
+  open = record.take_opened_if_unused();
+  if (!open) return record.opened() ? busy : Status();
+  OpenDevice::Internals& internals = *open->internals;
+  const auto put_back = [&](Status status) {
+    record.set_opened(open, builtin_);
+    return status;
+  };
+  AllocatorPtr memory = std::move(open->allocator);
+  {
+    // The table's must be the last pointers but this one.
+    const std::weak_ptr<Allocator> watch = memory;
+    memory.reset();
+    if (Status status = table.remove_opened(record.id); !status.ok()) {
+      open->allocator = watch.lock();
+      return put_back(std::move(status));
+    }
+  }
+  for (miniinfer_stream* stream : internals.idle_streams) internals.stream.destroy(stream);
+  internals.idle_streams.clear();
+  internals.api.close(open->handle);
+  record.set_opened(nullptr, true);
+  record.set_state(DeviceState::Found, "");
+  return {};
+}
+
+}  // namespace miniinfer

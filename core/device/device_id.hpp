@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "miniinfer/status.hpp"
+
+namespace miniinfer {
+
+// "cuda", "cuda:1" or "cuda:GPU-1f2e" taken apart. Views into the text.
+struct DeviceId {
+  std::string_view backend;
+  std::optional<int> ordinal;  // 0 where the text names only a backend
+  std::string_view stable_id;  // empty: by ordinal
+};
+
+// INVALID_ARGUMENT, with what the form is, for anything else: no space, sign, leading zero, comma
+// or empty part is accepted.
+Result<DeviceId> parse_device_id(std::string_view text);
+
+}  // namespace miniinfer

@@ -1,0 +1,139 @@
+#include "core/device/open_device.hpp"
+
+#include <cinttypes>
+#include <cstring>
+#include <utility>
+
+#include "core/base/format.hpp"
+
+namespace miniinfer {
+namespace {
+
+constexpr std::size_t kMaxIdleStreams = 4;
+
+std::string copy_text(std::uint64_t bytes) { return "copy of " + format_bytes(bytes); }
+
+Status check_range(const OpenDevice& device, const char* what, const Block& block,
+                   std::uint64_t bytes) {
+  if (bytes <= block.bytes) return {};
+  return {Code::InvalidArgument,
+          format("%s of %" PRIu64 " bytes on %s goes beyond a block of %" PRIu64, what, bytes,
+                 std::string(device.device.id()).c_str(), block.bytes)};
+}
+
+Status host_cannot_reach(const OpenDevice& device) {
+  return {Code::Internal, std::string(device.device.id()) +
+                              " works inline, but the host cannot address its memory"};
+}
+
+}  // namespace
+
+bool OpenDevice::lost() const { return internals->record->state() == DeviceState::Lost; }
+
+Status OpenDevice::ready() const { return internals->record->ready(); }
+
+Status OpenDevice::check(miniinfer_code code, std::string_view what) const {
+  return internals->record->check(code, what);
+}
+
+Result<StreamLease> StreamLease::take(const OpenDevice& device) {
+  if (Status status = device.ready(); !status.ok()) return status;
+  if (device.is_inline()) return StreamLease(device, nullptr);
+  OpenDevice::Internals& internals = *device.internals;
+  {
+    const std::lock_guard lock(internals.mutex);
+    if (!internals.idle_streams.empty()) {
+      StreamLease lease(device, internals.idle_streams.back());
+      internals.idle_streams.pop_back();
+      return lease;
+    }
+  }
+  miniinfer_stream* stream = nullptr;
+  const miniinfer_code code = internals.stream.create(device.handle, 0, nullptr, &stream);
+  if (Status status = device.check(code, "making a stream"); !status.ok()) return status;
+  return StreamLease(device, stream);
+}
+
+StreamLease::StreamLease(StreamLease&& other) noexcept
+    : device_(other.device_),
+      stream_(std::exchange(other.stream_, nullptr)),
+      clean_(std::exchange(other.clean_, false)) {}
+
+StreamLease::~StreamLease() {
+  if (!stream_) return;
+  OpenDevice::Internals& internals = *device_->internals;
+  if (clean_) {
+    const std::lock_guard lock(internals.mutex);
+    if (internals.idle_streams.size() < kMaxIdleStreams) {
+      internals.idle_streams.push_back(stream_);
+      return;
+    }
+  }
+  if (device_->ready().code() != Code::FailedPrecondition) internals.stream.destroy(stream_);
+}
+
+Status StreamLease::sync() {
+  if (!stream_) return {};
+  if (Status status = device_->ready(); !status.ok()) return status;
+  Status status = device_->check(device_->internals->stream.sync(stream_), "waiting for a stream");
+  clean_ = status.ok();
+  return status;
+}
+
+Status enqueue_copy(const OpenDevice& device, miniinfer_stream* stream,
+                    miniinfer_copy_direction direction, const Block& dst, const Block& src,
+                    std::uint64_t bytes) {
+  if (Status status = device.ready(); !status.ok()) return status;
+  if (Status status = check_range(device, "copy", dst, bytes); !status.ok()) return status;
+  if (Status status = check_range(device, "copy", src, bytes); !status.ok()) return status;
+  if (bytes == 0) return {};
+  if (!device.is_inline()) {
+    return device.check(device.internals->stream.copy(stream, direction, OpenDevice::mem(dst),
+                                                      OpenDevice::mem(src), bytes),
+                        copy_text(bytes));
+  }
+  if (!dst.host || !src.host) return host_cannot_reach(device);
+  std::memmove(dst.host, src.host, bytes);
+  return {};
+}
+
+Status enqueue_fill(const OpenDevice& device, miniinfer_stream* stream, const Block& dst,
+                    std::uint64_t bytes, std::uint64_t pattern, std::uint32_t pattern_bytes) {
+  if (Status status = device.ready(); !status.ok()) return status;
+  if (Status status = check_range(device, "fill", dst, bytes); !status.ok()) return status;
+  if ((pattern_bytes != 1 && pattern_bytes != 2 && pattern_bytes != 4 && pattern_bytes != 8) ||
+      bytes % pattern_bytes != 0) {
+    return {Code::InvalidArgument,
+            format("fill of %" PRIu64 " bytes on %s: a pattern of %" PRIu32
+                   " bytes is not 1, 2, 4 or 8 bytes long or does not divide them",
+                   bytes, std::string(device.device.id()).c_str(), pattern_bytes)};
+  }
+  if (bytes == 0) return {};
+  if (!device.is_inline()) {
+    return device.check(
+        device.internals->stream.fill(stream, OpenDevice::mem(dst), bytes, pattern, pattern_bytes),
+        "fill of " + format_bytes(bytes));
+  }
+  if (!dst.host) return host_cannot_reach(device);
+  // The low end comes first in memory on the little-endian machines there are.
+  for (std::uint64_t at = 0; at < bytes; at += pattern_bytes) {
+    std::memcpy(dst.host + at, &pattern, pattern_bytes);
+  }
+  return {};
+}
+
+Status copy_now(const OpenDevice& device, miniinfer_copy_direction direction, const Block& dst,
+                const Block& src, std::uint64_t bytes) {
+  Result<StreamLease> stream = StreamLease::take(device);
+  if (!stream) return stream.status();
+  Status status = enqueue_copy(device, stream->get(), direction, dst, src, bytes);
+  // Also after a failure: nothing may touch the caller's memory once this has returned.
+  Status waited = stream->sync();
+  return status.ok() ? waited : status;
+}
+
+Block host_block(void* data, std::uint64_t bytes) noexcept {
+  return {reinterpret_cast<std::uint64_t>(data), 0, bytes, static_cast<std::byte*>(data)};
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/device/backend_registry.hpp"
+#include "core/device/plugin_allocator.hpp"
+#include "miniinfer/abi/device.h"
+
+namespace miniinfer {
+
+// What the device layer keeps beside an open device. The tables are whole copies: a slot the plugin
+// does not have is null.
+struct OpenDevice::Internals {
+  DeviceRecord* record = nullptr;
+  miniinfer_device_api api{};
+  miniinfer_stream_api stream{};
+  miniinfer_op_api op{};
+  std::shared_ptr<PluginUpstream> upstream;  // of device memory; null where the device has none
+
+  std::mutex mutex;
+  std::vector<miniinfer_stream*> idle_streams;
+};
+
+// A stream for a few calls, taken from those that are idle or made. On an inline device it is null
+// and needs nothing. The holder keeps the device open.
+class StreamLease {
+ public:
+  static Result<StreamLease> take(const OpenDevice& device);
+  StreamLease(StreamLease&& other) noexcept;
+  StreamLease& operator=(StreamLease&&) = delete;
+  ~StreamLease();
+
+  miniinfer_stream* get() const noexcept { return stream_; }
+  // Waits for the stream's work. A stream whose work failed is not used again.
+  Status sync();
+
+ private:
+  StreamLease(const OpenDevice& device, miniinfer_stream* stream)
+      : device_(&device), stream_(stream) {}
+
+  const OpenDevice* device_;
+  miniinfer_stream* stream_;
+  bool clean_ = false;  // nothing is queued, nothing failed
+};
+
+// Puts a copy of the first `bytes` bytes on the stream; on an inline device it is done when this
+// returns. Host memory is a Block with its address as handle and host. INVALID_ARGUMENT beyond the
+// end of a block.
+Status enqueue_copy(const OpenDevice& device, miniinfer_stream* stream,
+                    miniinfer_copy_direction direction, const Block& dst, const Block& src,
+                    std::uint64_t bytes);
+// The same for a fill with a pattern of 1, 2, 4 or 8 bytes.
+Status enqueue_fill(const OpenDevice& device, miniinfer_stream* stream, const Block& dst,
+                    std::uint64_t bytes, std::uint64_t pattern, std::uint32_t pattern_bytes);
+
+// A copy between the host and the device, or on it, that is done when this returns.
+Status copy_now(const OpenDevice& device, miniinfer_copy_direction direction, const Block& dst,
+                const Block& src, std::uint64_t bytes);
+
+Block host_block(void* data, std::uint64_t bytes) noexcept;
+
+}  // namespace miniinfer

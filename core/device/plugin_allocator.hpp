@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/device/device_record.hpp"
+#include "core/memory/memory_counter.hpp"
+#include "core/memory/upstream.hpp"
+#include "miniinfer/abi/memory.h"
+#include "miniinfer/abi/stream.h"
+
+namespace miniinfer {
+
+// One kind of raw memory of an open device, by the plugin's table. What the plugin returns is
+// checked. Calls nothing on a lost device, nor in a forked child: blocks are then forgotten, and
+// the driver's own clean-up has them.
+class PluginUpstream final : public MemoryUpstream {
+ public:
+  // `table` is whole (whole_table); `streams` is null for a device that works inline.
+  PluginUpstream(DeviceRecord& record, const miniinfer_allocator& table, std::uint32_t device_flags,
+                 miniinfer_device* device, const miniinfer_stream_api* streams);
+
+  DeviceRecord& record() const noexcept { return record_; }
+  const Properties& properties() const noexcept override { return properties_; }
+  Result<Block> allocate_raw(std::uint64_t bytes, std::uint64_t alignment,
+                             Stream stream) noexcept override;
+  void deallocate_raw(const Block& block, Stream stream) noexcept override;
+  MemoryInfo info() const noexcept override;
+
+  // Names memory of the application: `native` is the device's own pointer or object. UNSUPPORTED
+  // where the device has no way to.
+  Result<Block> import_native(void* native, std::uint64_t bytes) noexcept;
+  void release_native(const Block& block) noexcept;
+
+  Result<Event> create_event() noexcept override;
+  void destroy_event(Event event) noexcept override;
+  Status record(Event event, Stream stream) noexcept override;
+  Status wait(Event event, Stream stream) noexcept override;
+  Result<bool> done(Event event) noexcept override;
+  Status sync(Event event) noexcept override;
+
+ private:
+  Status check_block(const Block& block, std::uint64_t alignment) const;
+  Status events_ready() const;
+
+  DeviceRecord& record_;
+  const miniinfer_allocator table_;
+  const Properties properties_;
+  miniinfer_device* const device_;
+  const miniinfer_stream_api* const streams_;
+};
+
+// The same as an Allocator, with statistics.
+class PluginAllocator final : public Allocator {
+ public:
+  explicit PluginAllocator(std::shared_ptr<PluginUpstream> upstream)
+      : upstream_(std::move(upstream)) {}
+
+  Result<Block> allocate(const MemoryRequest& request) noexcept override;
+  void deallocate(Block block, Stream stream) noexcept override;
+  MemoryStats stats() const noexcept override { return counter_.read(); }
+  MemoryInfo info() const noexcept override { return upstream_->info(); }
+
+ private:
+  const std::shared_ptr<PluginUpstream> upstream_;
+  MemoryCounter counter_;
+};
+
+}  // namespace miniinfer

@@ -1,0 +1,279 @@
+#include "core/runtime/context.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/base/format.hpp"
+
+namespace miniinfer {
+namespace {
+
+constexpr std::size_t kMostBound = 16;
+
+miniinfer_mem host_mem(const void* address) {
+  return {reinterpret_cast<std::uint64_t>(address), 0};
+}
+
+std::byte* host_address(miniinfer_mem mem) {
+  return reinterpret_cast<std::byte*>(mem.handle + mem.offset);
+}
+
+// What a kernel found in the data, in words, with the user's node.
+Status describe_fault(const Plan& plan, const miniinfer_fault& fault) {
+  std::string what;
+  switch (fault.code) {
+    case MINIINFER_FAULT_INDEX:
+      what =
+          format("index %lld is out of range for an axis of size %lld",
+                 static_cast<long long>(fault.detail[0]), static_cast<long long>(fault.detail[1]));
+      break;
+    case MINIINFER_FAULT_DIVIDE:
+      what = "integer division by zero";
+      break;
+    default:
+      what = format("a value the operator does not allow (%lld)",
+                    static_cast<long long>(fault.detail[0]));
+  }
+  std::vector<NodeReport> nodes;
+  if (fault.step < plan.steps.size() && !plan.steps[fault.step].sources.empty()) {
+    const PlacedNode& node = plan.placement.nodes[plan.steps[fault.step].sources.front()];
+    nodes.push_back({node.name, node.op, "", what});
+    what += " in node " + printable(node.name);
+  }
+  return {Code::InvalidArgument, what, "the data of an input causes this", std::move(nodes)};
+}
+
+}  // namespace
+
+Context::~Context() {
+  for (std::size_t d = 0; d < streams_.size(); ++d) {
+    if (streams_[d] != nullptr) devices_[d]->api->stream->destroy(streams_[d]);
+  }
+}
+
+Status Context::open_streams(const Plan& plan) {
+  if (devices_.empty()) {
+    devices_ = plan.devices;
+    arenas_.resize(devices_.size());
+    streams_.resize(devices_.size());
+    faults_.resize(devices_.size());
+  }
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    const OpenDevice& device = *devices_[d];
+    if (!plan.used[d] || device.is_inline() || streams_[d] != nullptr) continue;
+    const miniinfer_code code = device.api->stream->create(device.handle, 0, nullptr, &streams_[d]);
+    if (Status status = device.check(code, "creating a stream"); !status.ok()) return status;
+  }
+  return {};
+}
+
+// Arenas only grow. Plans bound to the old one are bound again when they are next run.
+Status Context::grow_arenas(const Plan& plan) {
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    const std::uint64_t bytes = plan.arenas[d].bytes;
+    if (!plan.used[d] && d != plan.host) continue;
+    if (arenas_[d].bytes() >= bytes && arenas_[d].allocator()) continue;
+    bound_.clear();
+    current_ = nullptr;
+    arenas_[d].reset();
+    MemoryRequest request;
+    request.bytes = bytes;
+    request.alignment = std::max<std::uint64_t>(64, devices_[d]->info.memory_alignment);
+    request.tag = "arena";
+    Result<Storage> arena = Storage::create(allocator_of_(*devices_[d]), request);
+    if (!arena) return arena.status();
+    arenas_[d] = std::move(*arena);
+  }
+  return {};
+}
+
+miniinfer_mem Context::resolve(const Plan& plan, const Slot& slot, std::span<const Block> inputs,
+                               std::span<const Block> results) const {
+  switch (slot.place) {
+    case Slot::None:
+      return {};
+    case Slot::Arena: {
+      miniinfer_mem mem = OpenDevice::mem(arenas_[slot.device].block());
+      mem.offset += slot.offset;
+      return mem;
+    }
+    case Slot::Constant:
+      return plan.constants[slot.index]->mem;
+    case Slot::Input:
+      return slot.index < inputs.size() ? OpenDevice::mem(inputs[slot.index]) : miniinfer_mem{};
+    case Slot::Output:
+      return slot.index < results.size() ? OpenDevice::mem(results[slot.index]) : miniinfer_mem{};
+  }
+  return {};
+}
+
+void Context::bind(Bound& bound) {
+  const Plan& plan = *bound.plan;
+  bound.args.resize(plan.args.size());
+  for (std::uint32_t i = 0; i < plan.args.size(); ++i) {
+    const Slot& slot = plan.args[i];
+    if (slot.place == Slot::Input || slot.place == Slot::Output) {
+      bound.patches.push_back({i, slot.index, slot.place == Slot::Input});
+    } else {
+      bound.args[i] = resolve(plan, slot, {}, {});
+    }
+  }
+  bound.calls.resize(plan.steps.size());
+  for (std::uint32_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    if (step.kind != Item::Kernel) continue;
+    Call& call = bound.calls[i];
+    call.enqueue = devices_[step.device]->api->op->enqueue;
+    call.kernel = step.kernel.get();
+    call.stream = streams_[step.device];
+    call.run.head = {sizeof call.run, MINIINFER_ABI_MINOR};
+    call.run.args = bound.args.data() + step.first_arg;
+    call.run.workspace = resolve(plan, step.workspace, {}, {});
+    call.run.fault = resolve(plan, plan.faults[step.device], {}, {});
+    call.run.step = i;
+  }
+}
+
+Status Context::prepare(const PlanPtr& plan) {
+  if (current_ != nullptr && current_->plan == plan) return {};
+  if (Status status = open_streams(*plan); !status.ok()) return status;
+  if (Status status = grow_arenas(*plan); !status.ok()) return status;
+  const auto found = std::find_if(bound_.begin(), bound_.end(),
+                                  [&](const auto& bound) { return bound->plan == plan; });
+  if (found != bound_.end()) {
+    std::rotate(found, found + 1, bound_.end());
+  } else {
+    if (bound_.size() >= kMostBound) bound_.erase(bound_.begin());
+    bound_.push_back(std::make_unique<Bound>());
+    bound_.back()->plan = plan;
+    bind(*bound_.back());
+  }
+  current_ = bound_.back().get();
+  last_ = plan;
+  return {};
+}
+
+Status Context::transfer(const Plan& plan, const Step& step, std::span<const Block> inputs,
+                         std::span<const Block> results) {
+  if (step.bytes == 0) return {};
+  const OpenDevice& source = *devices_[step.from_device];
+  const OpenDevice& target = *devices_[step.device];
+  const miniinfer_mem from = resolve(plan, step.from, inputs, results);
+  const miniinfer_mem to = resolve(plan, step.to, inputs, results);
+  const bool to_host = target.domain() == "host";
+  miniinfer_mem on_host = from;
+  if (source.domain() != "host") {
+    if (!to_host && staging_.size() < step.bytes) staging_.resize(step.bytes);
+    on_host = to_host ? to : host_mem(staging_.data());
+    miniinfer_stream* stream = streams_[step.from_device];
+    miniinfer_code code =
+        source.api->stream->copy(stream, MINIINFER_COPY_DEVICE_TO_HOST, on_host, from, step.bytes);
+    if (code == MINIINFER_OK) code = source.api->stream->sync(stream);
+    if (Status status = source.check(code, "copying to the host"); !status.ok()) return status;
+  }
+  if (to_host) return {};
+  miniinfer_stream* stream = streams_[step.device];
+  miniinfer_code code =
+      target.api->stream->copy(stream, MINIINFER_COPY_HOST_TO_DEVICE, to, on_host, step.bytes);
+  // The host writes over its arena and the staging area before the device may have read them.
+  if (code == MINIINFER_OK && step.from.place != Slot::Input)
+    code = target.api->stream->sync(stream);
+  return target.check(code, "copying from the host");
+}
+
+Status Context::copy_results(const Plan& plan, std::span<const Block> inputs,
+                             std::span<const Block> results) {
+  for (std::size_t i = 0; i < plan.results.size(); ++i) {
+    const PlanResult& result = plan.results[i];
+    if (!result.copy_from) continue;
+    const std::uint64_t bytes = *byte_count(result.type.dtype, result.type.shape);
+    if (bytes == 0) continue;
+    const miniinfer_mem from = resolve(plan, *result.copy_from, inputs, results);
+    const miniinfer_mem to = OpenDevice::mem(results[i]);
+    const OpenDevice& device = *devices_[result.device];
+    if (device.host_visible()) {
+      std::memcpy(host_address(to), host_address(from), bytes);
+      continue;
+    }
+    const miniinfer_code code = device.api->stream->copy(
+        streams_[result.device], MINIINFER_COPY_DEVICE_TO_DEVICE, to, from, bytes);
+    if (Status status = device.check(code, "copying an output"); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status Context::clear_faults(const Plan& plan) {
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    if (!plan.used[d]) continue;
+    const OpenDevice& device = *devices_[d];
+    if (device.lost()) return device.check(MINIINFER_DEVICE_LOST, "running");
+    const miniinfer_mem fault = resolve(plan, plan.faults[d], {}, {});
+    if (device.host_visible()) {
+      std::memset(host_address(fault), 0, sizeof(miniinfer_fault));
+      continue;
+    }
+    const miniinfer_code code =
+        device.api->stream->fill(streams_[d], fault, sizeof(miniinfer_fault), 0, 8);
+    if (Status status = device.check(code, "clearing the fault block"); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status Context::finish(const Plan& plan) {
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    if (!plan.used[d]) continue;
+    const OpenDevice& device = *devices_[d];
+    const miniinfer_mem fault = resolve(plan, plan.faults[d], {}, {});
+    if (device.host_visible()) {
+      std::memcpy(&faults_[d], host_address(fault), sizeof(miniinfer_fault));
+    } else {
+      miniinfer_code code =
+          device.api->stream->copy(streams_[d], MINIINFER_COPY_DEVICE_TO_HOST,
+                                   host_mem(&faults_[d]), fault, sizeof(miniinfer_fault));
+      if (code == MINIINFER_OK) code = device.api->stream->sync(streams_[d]);
+      if (Status status = device.check(code, "waiting for the run"); !status.ok()) return status;
+    }
+    if (faults_[d].code != MINIINFER_FAULT_NONE) return describe_fault(plan, faults_[d]);
+  }
+  return {};
+}
+
+// After a failure: nothing may still use the caller's memory when the call returns.
+void Context::drain(const Plan& plan) {
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    if (plan.used[d] && streams_[d] != nullptr && !devices_[d]->lost()) {
+      (void)devices_[d]->api->stream->sync(streams_[d]);
+    }
+  }
+}
+
+Status Context::run(const PlanPtr& plan, std::span<const Block> inputs,
+                    std::span<const Block> results, const StopCheck& stop) {
+  if (Status status = prepare(plan); !status.ok()) return status;
+  Bound& bound = *current_;
+  for (const Patch& patch : bound.patches) {
+    bound.args[patch.arg] =
+        OpenDevice::mem(patch.is_input ? inputs[patch.index] : results[patch.index]);
+  }
+  Status status = clear_faults(*plan);
+  for (std::size_t i = 0; i < bound.calls.size() && status.ok(); ++i) {
+    if (stop.requested()) {
+      status = stop.status();
+      break;
+    }
+    const Call& call = bound.calls[i];
+    if (call.enqueue == nullptr) {
+      status = transfer(*plan, plan->steps[i], inputs, results);
+    } else if (const miniinfer_code code = call.enqueue(call.kernel, call.stream, &call.run);
+               code != MINIINFER_OK) {
+      const Step& step = plan->steps[i];
+      status = devices_[step.device]->check(code, "running " + step.label);
+    }
+  }
+  if (status.ok()) status = copy_results(*plan, inputs, results);
+  if (status.ok()) status = finish(*plan);
+  if (!status.ok()) drain(*plan);
+  return status;
+}
+
+}  // namespace miniinfer

@@ -1,0 +1,122 @@
+#include "plugins/fake/stream.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "plugins/fake/device.hpp"
+
+namespace miniinfer::fake {
+
+Event::Event(Device& device) : device_(device) {
+  device_.ledger().add(&miniinfer_fake_ledger::live_events);
+}
+
+Event::~Event() { device_.ledger().subtract(&miniinfer_fake_ledger::live_events); }
+
+Event::Mark Event::mark() const {
+  std::lock_guard lock(mutex_);
+  return mark_;
+}
+
+void Event::set(Mark mark) {
+  std::lock_guard lock(mutex_);
+  mark_ = std::move(mark);
+}
+
+void Event::sync() {
+  device_.enter("sync");
+  device_.ledger().add(&miniinfer_fake_ledger::syncs);
+  const Mark at = mark();
+  if (at.queue != nullptr) device_.scheduler().finish(*at.queue, at.position);
+}
+
+bool Event::done() {
+  device_.enter("query");
+  const Mark at = mark();
+  return at.queue == nullptr || device_.scheduler().ask(*at.queue, at.position);
+}
+
+Stream::Stream(Device& device) : device_(device), queue_(device.scheduler().make_queue()) {
+  device_.ledger().add(&miniinfer_fake_ledger::live_streams);
+}
+
+Stream::~Stream() {
+  device_.scheduler().close(*queue_, device_.lost());
+  device_.ledger().subtract(&miniinfer_fake_ledger::live_streams);
+}
+
+void Stream::sync() {
+  device_.enter("sync");
+  device_.ledger().add(&miniinfer_fake_ledger::syncs);
+  device_.scheduler().finish(*queue_, device_.scheduler().end_of(*queue_));
+}
+
+bool Stream::done() {
+  device_.enter("query");
+  return device_.scheduler().ask(*queue_, device_.scheduler().end_of(*queue_));
+}
+
+void Stream::copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinfer_mem src,
+                  std::uint64_t bytes) {
+  device_.enter("copy");
+  if (direction < MINIINFER_COPY_HOST_TO_DEVICE || direction > MINIINFER_COPY_DEVICE_TO_DEVICE) {
+    sdk::fail(MINIINFER_INVALID_ARGUMENT, "copy in direction %d on %s", direction, device_.id());
+  }
+  device_.ledger().add(&miniinfer_fake_ledger::copies);
+  device_.ledger().add(&miniinfer_fake_ledger::copied_bytes, bytes);
+  launch([this, direction, dst, src, bytes] {
+    const auto end = [&](miniinfer_mem mem, bool host) {
+      return host ? reinterpret_cast<std::byte*>(mem.handle + mem.offset)
+                  : device_.memory().resolve(mem, bytes, "copy");
+    };
+    std::byte* to = end(dst, direction == MINIINFER_COPY_DEVICE_TO_HOST);
+    const std::byte* from = end(src, direction == MINIINFER_COPY_HOST_TO_DEVICE);
+    if (bytes != 0) std::memcpy(to, from, bytes);
+  });
+}
+
+void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
+                  std::uint32_t pattern_bytes) {
+  device_.enter("fill");
+  const bool valid =
+      pattern_bytes == 1 || pattern_bytes == 2 || pattern_bytes == 4 || pattern_bytes == 8;
+  if (!valid || bytes % pattern_bytes != 0) {
+    device_.violation("fill of %llu bytes by a pattern of %u",
+                      static_cast<unsigned long long>(bytes), pattern_bytes);
+    sdk::fail(MINIINFER_INVALID_ARGUMENT, "fill of %llu bytes by a pattern of %u on %s",
+              static_cast<unsigned long long>(bytes), pattern_bytes, device_.id());
+  }
+  device_.ledger().add(&miniinfer_fake_ledger::fills);
+  launch([this, dst, bytes, pattern, pattern_bytes] {
+    std::byte* to = device_.memory().resolve(dst, bytes, "fill");
+    for (std::uint64_t at = 0; at < bytes; at += pattern_bytes) {
+      std::memcpy(to + at, &pattern, pattern_bytes);
+    }
+  });
+}
+
+void Stream::record(sdk::Event& event) {
+  device_.enter("record");
+  static_cast<Event&>(event).set({queue_, device_.scheduler().end_of(*queue_)});
+}
+
+void Stream::wait(sdk::Event& event) {
+  device_.enter("wait");
+  Event::Mark at = static_cast<Event&>(event).mark();
+  if (at.queue != nullptr && at.queue != queue_) {
+    device_.scheduler().put_wait(*queue_, std::move(at.queue), at.position);
+  }
+}
+
+void Stream::launch(std::function<void()> work) {
+  device_.scheduler().put(*queue_, [this, work = std::move(work)] {
+    device_.begin_work();
+    work();
+  });
+}
+
+void Stream::enqueue(std::function<void()> work) {
+  device_.scheduler().put(*queue_, std::move(work), true);
+}
+
+}  // namespace miniinfer::fake

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "miniinfer/sdk/stream.hpp"
+#include "plugins/fake/scheduler.hpp"
+
+namespace miniinfer::fake {
+
+class Device;
+
+// The place in a stream's work where it was last recorded. [any-thread]
+class Event final : public sdk::Event {
+ public:
+  explicit Event(Device& device);
+  ~Event() override;
+  void sync() override;
+  bool done() override;
+
+  struct Mark {
+    std::shared_ptr<Queue> queue;  // null: never recorded, which is done
+    std::uint64_t position = 0;
+  };
+  Mark mark() const;
+  void set(Mark mark);
+
+ private:
+  Device& device_;
+  mutable std::mutex mutex_;
+  Mark mark_;
+};
+
+class Stream final : public sdk::Stream {
+ public:
+  explicit Stream(Device& device);
+  ~Stream() override;
+  void sync() override;
+  bool done() override;
+  void copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinfer_mem src,
+            std::uint64_t bytes) override;
+  void fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
+            std::uint32_t pattern_bytes) override;
+  void record(sdk::Event& event) override;
+  void wait(sdk::Event& event) override;
+
+  // Work of the device's: subject to the fault plan and dropped after a failure.
+  void launch(std::function<void()> work);
+  // Bookkeeping in stream order, done in any case.
+  void enqueue(std::function<void()> work);
+
+ private:
+  Device& device_;
+  std::shared_ptr<Queue> queue_;
+};
+
+}  // namespace miniinfer::fake

@@ -1,0 +1,251 @@
+#include "command.hpp"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+namespace miniinfer::command {
+
+int exit_code(const Status& status, Stage stage) {
+  switch (status.code()) {
+    case Code::Ok:
+      return kOk;
+    case Code::Cancelled:
+    case Code::Timeout:
+      return kStopped;
+    case Code::OutOfMemory:
+    case Code::LimitExceeded:
+      return kMemory;
+    case Code::DeviceLost:
+      return kLost;
+    case Code::Internal:
+      return kInternal;
+    case Code::Unavailable:
+      return kDevice;
+    default:
+      break;
+  }
+  switch (stage) {
+    case Stage::Usage:
+      return kUsage;
+    case Stage::File:
+      return kFile;
+    case Stage::Load:
+      if (status.code() == Code::NotFound) return kFile;
+      // A hint to allow a fallback means that another device could run it.
+      return status.hint().find("fallback") != std::string_view::npos ? kDevice : kModel;
+    case Stage::Run:
+      if (status.code() == Code::InvalidArgument) return status.nodes().empty() ? kUsage : kRun;
+      return status.hint().find("fallback") != std::string_view::npos ? kDevice : kModel;
+  }
+  return kInternal;
+}
+
+std::stop_token interrupted() {
+  static std::stop_source* const source = [] {
+    auto* made = new std::stop_source;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    std::thread([made, signals] {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      made->request_stop();
+      sigwait(&signals, &signal);
+      std::signal(signal, SIG_DFL);
+      pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+      raise(signal);
+    }).detach();
+    return made;
+  }();
+  return source->get_token();
+}
+
+void add_common_options(CLI::App& app, CommonOptions& common, Output& output) {
+  app.add_flag("--json", output.json, "one JSON document on stdout");
+  app.add_option("--plugin", common.plugins, "a plugin file or folder, instead of the usual search")
+      ->type_name("PATH");
+  app.add_option("--option", common.options, "an option of a plugin, such as fake.devices=2")
+      ->type_name("PLUGIN.KEY=VALUE");
+  app.add_option("--log", common.log, "trace, debug, info, warn, error or off")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
+  app.add_option("--threads", common.threads, "threads of the CPU; 0: as many as are usable")
+      ->check(CLI::Range(0, 4096));
+}
+
+Result<Runtime> make_runtime(const CommonOptions& common) {
+  static constexpr const char* kLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
+  RuntimeOptions options;
+  options.log = log_to_stderr();
+  for (int i = 0; i < 6; ++i) {
+    if (common.log == kLevels[i]) options.level = static_cast<Level>(i);
+  }
+  options.threads = common.threads;
+  for (const std::string& plugin : common.plugins) {
+    if (plugin != "none") options.plugin_dirs.emplace_back(plugin);
+  }
+  for (const std::string& option : common.options) {
+    const std::size_t equals = option.find('=');
+    if (equals == std::string::npos || option.find('.') > equals) {
+      return Status(Code::InvalidArgument, "--option " + option + " is not PLUGIN.KEY=VALUE");
+    }
+    options.options.emplace_back(option.substr(0, equals), option.substr(equals + 1));
+  }
+  return Runtime(std::move(options));
+}
+
+void add_model_options(CLI::App& app, ModelOptions& model) {
+  app.add_option("MODEL", model.model, "an ONNX file")->required();
+  app.add_option("-i", model.inputs, "an input")
+      ->type_name("NAME=@F.npy|NAME=random[:SEED[:LO..HI]]|NAME=zeros");
+  app.add_option("--inputs", model.all, "all inputs")->type_name("F.npz|DIR")->expected(1);
+  app.add_option("--shape", model.shapes, "sizes of an input")->type_name("NAME=1x3x224x224");
+  app.add_option("--precision", model.precision, "strict, tf32, bf16 or fp16")
+      ->check(CLI::IsMember({"strict", "tf32", "bf16", "fp16"}))
+      ->capture_default_str();
+  app.add_option("--timeout", model.timeout, "seconds for one run")->check(CLI::NonNegativeNumber);
+  app.add_option("--mem-limit", model.limits, "the most memory to use on a device")
+      ->type_name("DEVICE=SIZE");
+  app.add_option("--no-pass", model.no_pass, "leave a pass out (see inspect --passes)")
+      ->type_name("NAME");
+}
+
+namespace {
+
+Result<std::uint64_t> parse_size(const std::string& text) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  double scale = 1;
+  const std::string unit(end);
+  if (unit == "K" || unit == "KiB")
+    scale = 1024.0;
+  else if (unit == "M" || unit == "MiB")
+    scale = 1048576.0;
+  else if (unit == "G" || unit == "GiB")
+    scale = 1073741824.0;
+  else if (!unit.empty())
+    scale = -1;
+  if (end == text.c_str() || scale < 0 || !(number >= 0) || number * scale > 9e18) {
+    return Status(Code::InvalidArgument, "size " + text + " is not a number with K, M or G");
+  }
+  return static_cast<std::uint64_t>(number * scale);
+}
+
+Result<LoadOptions> parse_load_options(const ModelOptions& options) {
+  LoadOptions load;
+  static constexpr const char* kPrecisions[] = {"strict", "tf32", "bf16", "fp16"};
+  for (int i = 0; i < 4; ++i) {
+    if (options.precision == kPrecisions[i]) load.precision = static_cast<Precision>(i);
+  }
+  for (const std::string& limit : options.limits) {
+    const std::size_t equals = limit.find('=');
+    if (equals == std::string::npos) {
+      return Status(Code::InvalidArgument, "--mem-limit " + limit + " is not DEVICE=SIZE");
+    }
+    Result<std::uint64_t> bytes = parse_size(limit.substr(equals + 1));
+    if (!bytes) return bytes.status();
+    load.limits.push_back({limit.substr(0, equals), *bytes});
+  }
+  for (const std::string& name : options.no_pass) {
+    bool known = false;
+    std::string names;
+    for (const PassInfo& pass : passes()) {
+      known = known || pass.name == name;
+      names += (names.empty() ? "" : ", ") + std::string(pass.name);
+    }
+    if (!known)
+      return Status(Code::InvalidArgument, "no pass is called " + name, "passes: " + names);
+  }
+  load.disabled_passes = options.no_pass;
+  load.contexts = options.contexts;
+  load.stop = interrupted();
+  return load;
+}
+
+}  // namespace
+
+Result<Loaded> load_model(const Runtime& runtime, const CommonOptions&, const ModelOptions& options,
+                          std::string_view devices, Output& output, Stage& stage) {
+  stage = Stage::Usage;
+  Result<LoadOptions> load = parse_load_options(options);
+  if (!load) return load.status();
+  if (output.on_terminal() && !output.json) {
+    load->progress = [&output](double fraction, std::string_view name) {
+      if (fraction >= 1) {
+        output.note("\r\033[K");
+      } else {
+        output.note("\r\033[K%3.0f%% %.*s", fraction * 100, static_cast<int>(name.size()),
+                    name.data());
+      }
+    };
+  }
+  // A bad device list is the caller's mistake, whatever the model is.
+  if (!devices.empty() && devices != "auto") {
+    std::string_view rest = devices;
+    while (true) {
+      const std::size_t comma = rest.find(',');
+      const Result<Device> device = runtime.device(rest.substr(0, comma));
+      if (!device && device.status().code() == Code::InvalidArgument) return device.status();
+      if (comma == std::string_view::npos) break;
+      rest.remove_prefix(comma + 1);
+    }
+  }
+  stage = Stage::Load;
+  const auto begin = std::chrono::steady_clock::now();
+  Result<Session> session = runtime.load(options.model, devices, *load);
+  const auto end = std::chrono::steady_clock::now();
+  if (!session) {
+    if (load->progress) output.note("\r\033[K");
+    return session.status();
+  }
+  return Loaded{std::move(*session),
+                std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count()};
+}
+
+Result<std::vector<NamedShape>> parse_shapes(const ModelOptions& options) {
+  std::vector<NamedShape> shapes;
+  for (const std::string& text : options.shapes) {
+    const std::size_t equals = text.rfind('=');
+    NamedShape shape{text.substr(0, equals == std::string::npos ? 0 : equals), {}};
+    bool good = equals != std::string::npos && equals > 0;
+    for (std::size_t begin = equals + 1; good && begin <= text.size();) {
+      std::size_t end = std::min(text.find('x', begin), text.size());
+      const std::string size = text.substr(begin, end - begin);
+      char* rest = nullptr;
+      errno = 0;
+      const long long value = std::strtoll(size.c_str(), &rest, 10);
+      good = !size.empty() && *rest == '\0' && value >= 0 && errno == 0;
+      shape.shape.push_back(value);
+      begin = end + 1;
+    }
+    if (!good) return Status(Code::InvalidArgument, "--shape " + text + " is not NAME=1x3x224x224");
+    shapes.push_back(std::move(shape));
+  }
+  return shapes;
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  while (value >= 1024 && unit < 4) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
+}
+
+Json json_shape(const Shape& shape) {
+  Json json = Json::array();
+  for (const std::int64_t size : shape) json.push_back(size < 0 ? Json() : Json(size));
+  return json;
+}
+
+}  // namespace miniinfer::command
