@@ -55,11 +55,4 @@ class Backend {
   miniinfer_plugin* plugin_ = nullptr;
 };
 
-// INCOMPATIBLE, saying what is wrong, unless the table has a well-formed name and every slot that
-// must be there.
-Status check_plugin_api(const miniinfer_plugin_api* api);
-
-// "cuda": [a-z][a-z0-9_]*
-bool is_backend_name(std::string_view name) noexcept;
-
 }  // namespace miniinfer

@@ -13,6 +13,7 @@
 #include "core/device/host_services.hpp"
 #include "core/device/plugin_loader.hpp"
 #include "core/device/plugin_search.hpp"
+#include "core/device/plugin_tables.hpp"
 
 namespace miniinfer {
 namespace {

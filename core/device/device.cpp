@@ -95,6 +95,10 @@ std::uint64_t Device::data_types() const noexcept { return record_of(*this).data
 Status Device::open() const { return BackendRegistry::instance().open(*this).status(); }
 
 Result<MemoryInfo> Device::memory() const {
+  // The host's memory is there without a backend.
+  if (*this != Device()) {
+    if (Status status = open(); !status.ok()) return status;
+  }
   Result<AllocatorPtr> allocator = AllocatorFactory::get(id());
   if (!allocator) return allocator.status();
   return (*allocator)->info();

@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "core/base/format.hpp"
-#include "core/device/backend.hpp"
+#include "core/device/plugin_tables.hpp"
 
 namespace miniinfer {
 namespace {
@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t kMaxOrdinalDigits = 9;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_alphanumeric(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 bool is_id_character(char c) { return c > ' ' && c < 0x7f && c != ','; }
 
 }  // namespace
@@ -27,7 +30,10 @@ Result<DeviceId> parse_device_id(std::string_view text) {
     return id;
   }
   const std::string_view rest = text.substr(colon + 1);
-  if (rest.empty() || !std::all_of(rest.begin(), rest.end(), is_id_character)) return bad;
+  if (rest.empty() || !is_alphanumeric(rest.front()) ||
+      !std::all_of(rest.begin(), rest.end(), is_id_character)) {
+    return bad;
+  }
   if (!std::all_of(rest.begin(), rest.end(), is_digit)) {
     id.stable_id = rest;
     return id;

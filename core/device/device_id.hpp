@@ -7,7 +7,7 @@
 
 namespace miniinfer {
 
-// "cuda", "cuda:1" or "cuda:GPU-1f2e" taken apart. Views into the text.
+// "fake", "fake:1" or "fake:GPU-1f2e" taken apart. Views into the text.
 struct DeviceId {
   std::string_view backend;
   std::optional<int> ordinal;  // 0 where the text names only a backend

@@ -5,6 +5,7 @@
 
 #include "core/base/format.hpp"
 #include "core/device/fork_generation.hpp"
+#include "core/device/host_services.hpp"
 
 namespace miniinfer {
 namespace {
@@ -74,8 +75,12 @@ Status DeviceRecord::ready() const {
 }
 
 Status DeviceRecord::check(miniinfer_code code, std::string_view what) {
+  if (code == MINIINFER_OK) {
+    drop_error_text();
+    if (state() == DeviceState::Suspect) set_state(DeviceState::Ready, "");
+    return {};
+  }
   const std::string text = take_error_text();
-  if (code == MINIINFER_OK) return {};
   const Code known = code_of(code);
   std::string message = std::string(what) + " on " + id + " failed: ";
   if (!text.empty()) {
@@ -86,6 +91,9 @@ Status DeviceRecord::check(miniinfer_code code, std::string_view what) {
     message += format("the plugin returned the unknown code %d", code);
   }
   if (known == Code::DeviceLost) set_state(DeviceState::Lost, message);
+  if (known == Code::Timeout && state() == DeviceState::Ready) {
+    set_state(DeviceState::Suspect, message);
+  }
   return {known, std::move(message)};
 }
 

@@ -1,6 +1,6 @@
 #include "core/device/host_services.hpp"
 
-#include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -21,7 +21,7 @@ struct Services {
   std::mutex mutex;
   bool configured = false;
   LogSink sink;
-  int threads = 0;
+  std::atomic<int> threads{0};  // 0: not asked for yet
   std::filesystem::path cache;
   std::map<std::string, std::string, std::less<>> options;
 
@@ -86,6 +86,8 @@ void configure_host(const HostSettings& settings) {
 
 int host_threads() {
   Services& s = services();
+  const int threads = s.threads.load(std::memory_order_relaxed);
+  if (threads > 0) return threads;
   const std::lock_guard lock(s.mutex);
   if (s.threads <= 0) s.threads = usable_cores();
   return s.threads;
@@ -124,6 +126,8 @@ miniinfer_code host_parallel_for(std::uint64_t count, std::uint64_t grain,
 void set_error_text(std::string_view text) noexcept {
   error_text.assign(text.substr(0, kMaxErrorText));
 }
+
+void drop_error_text() noexcept { error_text.clear(); }
 
 std::string take_error_text() { return std::exchange(error_text, {}); }
 

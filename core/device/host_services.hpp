@@ -25,5 +25,7 @@ miniinfer_code host_parallel_for(std::uint64_t count, std::uint64_t grain,
 
 // Keeps why a call on this thread fails, for take_error_text.
 void set_error_text(std::string_view text) noexcept;
+// Forgets what a call that did not fail has said.
+void drop_error_text() noexcept;
 
 }  // namespace miniinfer

@@ -53,7 +53,7 @@ struct SourceNode {
 
 // A node. Before lowering `op` is a canonical ONNX operator ("Conv"; "com.microsoft.Gelu" outside
 // the default domain) with `attributes`; after it, a kernel operator ("conv/1") with `kernel`, or
-// "view", which gives its input another shape without moving anything.
+// "view", which gives its input's bytes another shape or type without moving anything.
 struct Node {
   std::string op;
   Attributes attributes;

@@ -8,7 +8,7 @@
 namespace miniinfer {
 namespace {
 
-// "cuda" is "cuda:0".
+// "fake" is "fake:0".
 std::string device_key(std::string_view device) {
   std::string key(device);
   if (!key.empty() && key.find(':') == std::string::npos) key += ":0";

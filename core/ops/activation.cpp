@@ -46,7 +46,8 @@ Reg clamp(Formula& f, Reg x, double low, double high) {
 Reg below_zero(Formula& f) { return f.op(MINIINFER_PW_LESS, f.in(0), f.number(0)); }
 
 Reg leaky_relu(Formula& f, const Attributes& attributes) {
-  const Reg scaled = f.op(MINIINFER_PW_MUL, f.in(0), f.number(attributes.get_float("alpha", 0.01f)));
+  const Reg scaled =
+      f.op(MINIINFER_PW_MUL, f.in(0), f.number(attributes.get_float("alpha", 0.01f)));
   return f.op(MINIINFER_PW_SELECT, below_zero(f), scaled, f.in(0));
 }
 
@@ -83,8 +84,8 @@ Reg thresholded_relu(Formula& f, const Attributes& attributes) {
 }
 
 Reg line_between_zero_and_one(Formula& f, double slope, double offset) {
-  const Reg line = f.op(MINIINFER_PW_ADD, f.op(MINIINFER_PW_MUL, f.in(0), f.number(slope)),
-                        f.number(offset));
+  const Reg line =
+      f.op(MINIINFER_PW_ADD, f.op(MINIINFER_PW_MUL, f.in(0), f.number(slope)), f.number(offset));
   return clamp(f, line, 0, 1);
 }
 

@@ -112,7 +112,8 @@ Status lower_batch_norm(LowerContext& context) {
     x = emit_cast(context, x, compute);
     const ValueId mean = mean_of(context, x);
     const ValueId distance = emit_binary(context, MINIINFER_PW_SUB, x, mean);
-    const ValueId var = mean_of(context, emit_binary(context, MINIINFER_PW_MUL, distance, distance));
+    const ValueId var =
+        mean_of(context, emit_binary(context, MINIINFER_PW_MUL, distance, distance));
     line = computed_line(context, epsilon, compute, channels, mean, var);
     const double momentum = context.attributes().get_float("momentum", 0.9f);
     const ValueId current[] = {mean, var};
@@ -122,8 +123,8 @@ Status lower_batch_norm(LowerContext& context) {
       Formula f(context, {context.in(i + 3), context.view(current[i], shape)}, compute);
       const auto old = f.op(MINIINFER_PW_MUL, f.in(0), f.number(momentum));
       const auto fresh = f.op(MINIINFER_PW_MUL, f.in(1), f.number(1 - momentum));
-      context.set_output(i + 1, f.finish(f.op(MINIINFER_PW_ADD, old, fresh),
-                                         context.out_dtype(i + 1), shape));
+      context.set_output(
+          i + 1, f.finish(f.op(MINIINFER_PW_ADD, old, fresh), context.out_dtype(i + 1), shape));
     }
   } else {
     if (context.has_output(1) || context.has_output(2)) {

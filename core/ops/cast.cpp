@@ -3,6 +3,7 @@
 
 #include "core/ops/families.hpp"
 #include "core/ops/lowering.hpp"
+#include "core/ops/narrow_types.hpp"
 
 namespace miniinfer {
 namespace {
@@ -22,10 +23,23 @@ Status infer_cast_like(InferContext& context) {
 Status lower_cast(LowerContext& context) {
   const DataType from = context.dtype(0);
   const DataType to = context.out_dtype(0);
-  if (from != to && !(is_pointwise_type(from) && is_pointwise_type(to))) {
+  if (from == to) {
+    context.set_output(0, context.in(0));
+    return {};
+  }
+  if (!(is_pointwise_type(from) || is_narrow_type(from)) ||
+      !(is_pointwise_type(to) || is_narrow_type(to))) {
     return unsupported("a cast from %s to %s", to_string(from).data(), to_string(to).data());
   }
-  context.set_output(0, emit_cast(context, context.in(0), to));
+  const bool saturate = context.attributes().get_int("saturate", 1) != 0;
+  const std::string_view round = context.attributes().get_string("round_mode", "up");
+  if (round != "up" && round != "down" && round != "nearest") {
+    return invalid("round_mode is none of up, down, nearest");
+  }
+  ValueId value = context.in(0);
+  if (is_narrow_type(from)) value = emit_widen(context, value);
+  context.set_output(0, is_narrow_type(to) ? emit_narrow(context, value, to, saturate, round)
+                                           : emit_cast(context, value, to));
   return {};
 }
 
@@ -53,6 +67,11 @@ Status infer_bit_cast(InferContext& context) {
   return {};
 }
 
+Status lower_bit_cast(LowerContext& context) {
+  context.set_output(0, context.view_as(context.in(0), context.out_dtype(0), context.shape(0)));
+  return {};
+}
+
 const Operator kTable[] = {
     {.name = "Cast",
      .since = 1,
@@ -76,7 +95,8 @@ const Operator kTable[] = {
      .min_inputs = 1,
      .max_inputs = 1,
      .attributes = {{"to", AttributeSpec::Int, true}},
-     .infer = infer_bit_cast},
+     .infer = infer_bit_cast,
+     .lower = lower_bit_cast},
 };
 
 }  // namespace

@@ -155,8 +155,9 @@ Status lower_range(LowerContext& context) {
   if (!range) return range.status();
   constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;
   if (range->count > kMostBytes * 8 / bits(type)) {
-    return {Code::LimitExceeded, format("a range of %lld elements of %s",
-                                        static_cast<long long>(range->count), to_string(type).data())};
+    return {Code::LimitExceeded,
+            format("a range of %lld elements of %s", static_cast<long long>(range->count),
+                   to_string(type).data())};
   }
   const auto number = [&](std::int64_t i) {
     return range->start + static_cast<double>(i) * range->delta;
@@ -166,7 +167,8 @@ Status lower_range(LowerContext& context) {
   ConstantPtr values;
   switch (type) {
     case DataType::Float32:
-      values = range_constant<float>(type, count, [&](auto i) { return static_cast<float>(number(i)); });
+      values =
+          range_constant<float>(type, count, [&](auto i) { return static_cast<float>(number(i)); });
       break;
     case DataType::Float64:
       values = range_constant<double>(type, count, number);

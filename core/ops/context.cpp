@@ -173,12 +173,16 @@ std::vector<ValueId> LowerContext::emit_many(std::string_view op, KernelAttrsPtr
 }
 
 ValueId LowerContext::view(ValueId value, Shape shape) {
-  if (shape_of(value) == shape) return value;
+  return view_as(value, dtype_of(value), std::move(shape));
+}
+
+ValueId LowerContext::view_as(ValueId value, DataType dtype, Shape shape) {
+  if (dtype_of(value) == dtype && shape_of(value) == shape) return value;
   Node view;
   view.op = "view";
   view.inputs = {value};
   view.origin = node().origin;
-  const ValueId output = target_.add_value({}, dtype_of(value), std::move(shape));
+  const ValueId output = target_.add_value({}, dtype, std::move(shape));
   view.outputs = {output};
   target_.add_node(std::move(view));
   return output;

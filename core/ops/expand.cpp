@@ -38,7 +38,8 @@ Status infer_tile(InferContext& context) {
     }
     for (std::size_t i = 0; i < in.size(); ++i) {
       const std::int64_t times = (**repeats)[i];
-      if (times < 0) return invalid("axis %zu is repeated %lld times", i, static_cast<long long>(times));
+      if (times < 0)
+        return invalid("axis %zu is repeated %lld times", i, static_cast<long long>(times));
       if (in[i] >= 0 && !checked_mul(in[i], times, &out[i])) {
         return invalid("axis %zu of %lld elements, %lld times, is too long", i,
                        static_cast<long long>(in[i]), static_cast<long long>(times));

@@ -86,6 +86,9 @@ ValueId emit_pad(LowerContext& context, ValueId value, const Shape& before, cons
 // Every element is the constant's one element.
 ValueId emit_filled(LowerContext& context, const ConstantPtr& element, const Shape& shape);
 
+// The INT64 constant first, first + step, .. of that shape. LIMIT_EXCEEDED for more than a GiB.
+ValueId emit_positions(LowerContext& context, std::int64_t first, std::int64_t step, Shape shape);
+
 // The bits of a constant's first element; 0 where it is wider than 64 bits or a string.
 std::uint64_t element_bits(const Constant& constant);
 

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/base/format.hpp"
 #include "core/ops/lowering.hpp"
 
 namespace miniinfer {
@@ -191,6 +192,22 @@ ValueId emit_pad(LowerContext& context, ValueId value, const Shape& before, cons
 ValueId emit_filled(LowerContext& context, const ConstantPtr& element, const Shape& shape) {
   const ValueId value = context.constant_value(element);
   return emit_expand(context, context.view(value, {}), shape);
+}
+
+ValueId emit_positions(LowerContext& context, std::int64_t first, std::int64_t step, Shape shape) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 27;
+  std::int64_t size = count(shape);
+  if (size > kMost) {
+    context.fail(
+        {Code::LimitExceeded, format("a table of %lld positions; the most is %lld",
+                                     static_cast<long long>(size), static_cast<long long>(kMost))});
+    size = 0;
+    shape = {0};
+  }
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(size));
+  for (std::int64_t i = 0; i < size; ++i) positions[static_cast<std::size_t>(i)] = first + i * step;
+  return context.constant_value(
+      make_constant({DataType::Int64, std::move(shape)}, std::as_bytes(std::span(positions))));
 }
 
 std::uint64_t element_bits(const Constant& constant) {

@@ -1,5 +1,3 @@
-#include <numeric>
-
 #include "core/ops/families.hpp"
 #include "core/ops/lowering.hpp"
 
@@ -47,8 +45,6 @@ Status lower_one_hot(LowerContext& context) {
   Result<std::size_t> axis = new_axis(context.attributes(), context.shape(0).size());
   if (!axis) return axis.status();
   const std::int64_t depth = out[*axis];
-  std::vector<std::int64_t> positions(static_cast<std::size_t>(depth));
-  std::iota(positions.begin(), positions.end(), 0);
   Shape position_shape(out.size(), 1);
   position_shape[*axis] = depth;
   Shape index_shape = out;
@@ -58,7 +54,7 @@ Status lower_one_hot(LowerContext& context) {
   const ValueId off = emit_slice(context, values, {0}, {1}, {1});
   const ValueId on = emit_slice(context, values, {1}, {1}, {1});
   const ValueId indices = emit_cast(context, context.in(0), DataType::Int64);
-  const ValueId classes = context.constant_value(make_constant_ints(positions));
+  const ValueId classes = emit_positions(context, 0, 1, position_shape);
 
   const DataType type = context.dtype(2);
   PointwiseBuilder builder(4);
@@ -69,14 +65,12 @@ Status lower_one_hot(LowerContext& context) {
   const auto wrapped = builder.emit(MINIINFER_PW_ADD, DataType::Int64, index, count);
   const auto position =
       builder.emit(MINIINFER_PW_SELECT, DataType::Int64, negative, wrapped, index);
-  const auto meets =
-      builder.emit(MINIINFER_PW_EQUAL, DataType::Int64, position, builder.input(1));
+  const auto meets = builder.emit(MINIINFER_PW_EQUAL, DataType::Int64, position, builder.input(1));
   const auto result =
       builder.emit(MINIINFER_PW_SELECT, type, meets, builder.input(2), builder.input(3));
-  context.set_output(0, emit_pointwise(context, builder.finish({result}),
-                                       {context.view(indices, index_shape),
-                                        context.view(classes, position_shape), on, off},
-                                       type, out));
+  context.set_output(
+      0, emit_pointwise(context, builder.finish({result}),
+                        {context.view(indices, index_shape), classes, on, off}, type, out));
   return {};
 }
 

@@ -74,6 +74,12 @@ Status check_schema(const Operator& op, const Node& node) {
       return {Code::InvalidArgument, format("input %d is left out; it is required", i)};
     }
   }
+  for (std::size_t i = static_cast<std::size_t>(op.min_inputs); op.max_inputs < 0 && i < inputs;
+       ++i) {
+    if (node.inputs[i] == kNoValue) {
+      return {Code::InvalidArgument, format("input %zu is left out of a list", i)};
+    }
+  }
   for (const auto& [name, value] : node.attributes) {
     const auto spec = std::find_if(op.attributes.begin(), op.attributes.end(),
                                    [&](const AttributeSpec& s) { return s.name == name; });

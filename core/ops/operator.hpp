@@ -28,9 +28,9 @@ class InferContext {
   const Attributes& attributes() const { return node().attributes; }
   std::size_t input_count() const { return node().inputs.size(); }
   std::size_t output_count() const { return node().outputs.size(); }
-  bool has_input(std::size_t i) const;   // given and not left out
-  bool has_output(std::size_t i) const;  // wanted
-  DataType dtype(std::size_t i) const;   // Undefined where left out or unknown
+  bool has_input(std::size_t i) const;                     // given and not left out
+  bool has_output(std::size_t i) const;                    // wanted
+  DataType dtype(std::size_t i) const;                     // Undefined where left out or unknown
   const std::optional<Shape>& shape(std::size_t i) const;  // absent where left out or unknown
   ConstantPtr constant(std::size_t i) const;               // null unless known
   std::optional<std::vector<std::int64_t>> ints(std::size_t i) const;  // of a constant input
@@ -39,7 +39,8 @@ class InferContext {
   // it contradicts.
   // LIMIT_EXCEEDED where the bytes cannot be counted.
   Status set(std::size_t output, DataType dtype, std::optional<Shape> shape);
-  // The output is known whatever the inputs' data will be: Shape of a concrete value. Sets its type.
+  // The output is known whatever the inputs' data will be: Shape of a concrete value. Sets its
+  // type.
   Status set_constant(std::size_t output, ConstantPtr constant);
 
  private:
@@ -51,8 +52,8 @@ class InferContext {
 // friends speak of the source node being lowered; the emit functions add kernel nodes to the target
 // graph and give back their output.
 //
-// The first failure sticks: after it everything still gives values of the types asked for, so that a
-// lowering is written as if nothing failed. lower() looks at status() when the lowering is done.
+// The first failure sticks: after it everything still gives values of the types asked for, so that
+// a lowering is written as if nothing failed. lower() looks at status() when the lowering is done.
 class LowerContext {
  public:
   LowerContext(const Graph& source, NodeId node, Graph& target, std::span<ValueId> map)
@@ -81,6 +82,8 @@ class LowerContext {
                                  std::vector<ValueId> inputs, std::vector<TensorType> outputs);
   // The same elements under another shape; free.
   ValueId view(ValueId value, Shape shape);
+  // The same bytes as elements of another type; free.
+  ValueId view_as(ValueId value, DataType dtype, Shape shape);
   ValueId constant_value(ConstantPtr constant);
 
   // Makes `value` the node's output. The type must be the one inferred.
@@ -100,10 +103,11 @@ class LowerContext {
 };
 
 // What an upgrade is given: a node of an older opset, to be changed in place (attributes become
-// inputs, and so on) into the newest definition. May add nodes and constants to the graph before it.
+// inputs, and so on) into the newest definition. May add nodes and constants to the graph before
+// it.
 struct UpgradeContext {
   Graph& graph;
-  Node& node;       // not yet in the graph
+  Node& node;  // not yet in the graph
   std::int64_t opset;
 };
 
@@ -115,12 +119,12 @@ struct AttributeSpec {
 
 struct Operator {
   std::string_view name;
-  std::int64_t since = 1;  // the oldest opset whose definition `upgrade` understands
+  std::int64_t since = 1;                // the oldest opset whose definition `upgrade` understands
   int min_inputs = 0, max_inputs = 0;    // -1: any number
   int min_outputs = 1, max_outputs = 1;  // -1: any number
   std::vector<AttributeSpec> attributes;
-  std::uint64_t host_inputs = 0;   // bit i: input i must be known to plan (Reshape's shape)
-  bool data_dependent = false;     // output sizes depend on input data (NonZero)
+  std::uint64_t host_inputs = 0;  // bit i: input i must be known to plan (Reshape's shape)
+  bool data_dependent = false;    // output sizes depend on input data (NonZero)
   Status (*infer)(InferContext&) = nullptr;
   // Null: lowered by nobody; the operator must be folded or rewritten before.
   Status (*lower)(LowerContext&) = nullptr;
@@ -137,8 +141,9 @@ using OperatorTable = std::span<const Operator>;
 // Checks counts and attributes against the schema. INVALID_ARGUMENT with the rule that failed.
 Status check_schema(const Operator& op, const Node& node);
 
-// Infers types and shapes of all nodes in order. Nodes that contradict are an error naming the node;
-// nodes whose inputs are unknown leave their outputs unknown. [any-thread for distinct graphs]
+// Infers types and shapes of all nodes in order. Nodes that contradict are an error naming the
+// node; nodes whose inputs are unknown leave their outputs unknown. [any-thread for distinct
+// graphs]
 Status infer_shapes(Graph& graph);
 Status infer_node(Graph& graph, NodeId node);
 

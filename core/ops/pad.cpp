@@ -131,8 +131,8 @@ Status lower_by_copying(LowerContext& context, std::string_view mode, const Amou
     }
     pieces = std::move(finer);
   }
-  context.set_output(
-      0, emit_copy(context, {context.in(0)}, std::move(pieces), context.dtype(0), out));
+  context.set_output(0,
+                     emit_copy(context, {context.in(0)}, std::move(pieces), context.dtype(0), out));
   return {};
 }
 

@@ -95,8 +95,8 @@ DataType unsigned_of(DataType type) {
 Status lower_bit_shift(LowerContext& context) {
   const std::string_view direction = context.attributes().get_string("direction", "");
   if (direction != "LEFT" && direction != "RIGHT") {
-    return invalid("direction is '%.*s'; it is LEFT or RIGHT",
-                   static_cast<int>(direction.size()), direction.data());
+    return invalid("direction is '%.*s'; it is LEFT or RIGHT", static_cast<int>(direction.size()),
+                   direction.data());
   }
   const DataType type = context.dtype(0);
   const DataType bits_type = unsigned_of(type);
@@ -112,8 +112,8 @@ Status lower_bit_shift(LowerContext& context) {
     const double top = static_cast<double>(std::uint64_t{1} << (bits(type) - 1));
     const auto negative = f.op(MINIINFER_PW_LESS_EQUAL, f.number(top), f.in(0));
     const auto complement = f.op(MINIINFER_PW_BIT_NOT, f.in(0));
-    const auto ones = f.op(MINIINFER_PW_BIT_NOT,
-                           f.op(MINIINFER_PW_SHIFT_RIGHT, complement, f.in(1)));
+    const auto ones =
+        f.op(MINIINFER_PW_BIT_NOT, f.op(MINIINFER_PW_SHIFT_RIGHT, complement, f.in(1)));
     shifted = f.op(MINIINFER_PW_SELECT, negative, ones, shifted);
   }
   context.set_output(0, f.finish(shifted, type, shape));
@@ -126,16 +126,15 @@ Status lower_where(LowerContext& context) {
 }
 
 Status lower_list(LowerContext& context, std::uint16_t opcode, bool mean) {
-  std::vector<ValueId> rest;
-  for (std::size_t i = 0; i < context.input_count(); ++i) rest.push_back(context.in(i));
-  const double count = static_cast<double>(rest.size());
+  std::vector<ValueId> operands;
+  for (std::size_t i = 0; i < context.input_count(); ++i) operands.push_back(context.in(i));
+  const double count = static_cast<double>(operands.size());
   const DataType dtype = context.out_dtype(0);
   const DataType compute = formula_type(dtype);
-  for (;;) {
-    const auto taken = static_cast<std::ptrdiff_t>(std::min(rest.size(), kMostOperands));
-    std::vector<ValueId> now(rest.begin(), rest.begin() + taken);
-    rest.erase(rest.begin(), rest.begin() + taken);
-    const bool last = rest.empty();
+  std::vector<ValueId> now;  // what came out before, then further operands
+  for (std::size_t next = 0;;) {
+    while (now.size() < kMostOperands && next < operands.size()) now.push_back(operands[next++]);
+    const bool last = next == operands.size();
     Shape shape;
     for (const ValueId value : now) {
       Result<Shape> next = broadcast(shape, context.shape_of(value));
@@ -151,7 +150,7 @@ Status lower_list(LowerContext& context, std::uint16_t opcode, bool mean) {
       context.set_output(0, value);
       return {};
     }
-    rest.insert(rest.begin(), value);
+    now = {value};
   }
 }
 

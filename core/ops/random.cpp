@@ -58,8 +58,8 @@ const Operator kTable[] = {
     random("RandomNormalLike", 1, 1, {kType, kMean, kScale, kSeed}, infer_random_like),
     random("RandomUniformLike", 1, 1, {kType, kLow, kHigh, kSeed}, infer_random_like),
     random("Bernoulli", 15, 1, {kType, kSeed}, infer_random_like),
-    random("Multinomial", 7, 1,
-           {kType, kSeed, {"sample_size", AttributeSpec::Int}}, infer_multinomial),
+    random("Multinomial", 7, 1, {kType, kSeed, {"sample_size", AttributeSpec::Int}},
+           infer_multinomial),
 };
 
 }  // namespace

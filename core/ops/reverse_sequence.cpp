@@ -31,27 +31,21 @@ Status lower_reverse(LowerContext& context) {
   const std::int64_t batch = time_first ? in[1] : in[0];
   const std::int64_t time_stride = time_first ? batch : 1;
   const std::int64_t batch_stride = time_first ? 1 : times;
-  std::vector<std::int64_t> time_values;
-  std::vector<std::int64_t> batch_values;
-  for (std::int64_t t = 0; t < times; ++t) time_values.push_back(t);
-  for (std::int64_t b = 0; b < batch; ++b) batch_values.push_back(b * batch_stride);
   const Shape time_shape = time_first ? Shape{times, 1} : Shape{1, times};
   const Shape batch_shape = time_first ? Shape{1, batch} : Shape{batch, 1};
   const Shape rows = {in[0], in[1]};
 
   Formula f(context,
-            {context.view(context.constant_value(make_constant_ints(time_values)), time_shape),
-             context.view(context.constant_value(make_constant_ints(batch_values)), batch_shape),
+            {emit_positions(context, 0, 1, time_shape),
+             emit_positions(context, 0, batch_stride, batch_shape),
              context.view(context.in(1), batch_shape)},
             DataType::Int64);
   const auto last = f.op(MINIINFER_PW_SUB, f.in(2), f.number(1));
   const auto mirrored = f.op(MINIINFER_PW_SUB, last, f.in(0));
   const auto inside = f.op(MINIINFER_PW_LESS, f.in(0), f.in(2));
   const auto time = f.op(MINIINFER_PW_SELECT, inside, mirrored, f.in(0));
-  const auto scaled =
-      f.op(MINIINFER_PW_MUL, time, f.number(static_cast<double>(time_stride)));
-  const ValueId index =
-      f.finish(f.op(MINIINFER_PW_ADD, scaled, f.in(1)), DataType::Int64, rows);
+  const auto scaled = f.op(MINIINFER_PW_MUL, time, f.number(static_cast<double>(time_stride)));
+  const ValueId index = f.finish(f.op(MINIINFER_PW_ADD, scaled, f.in(1)), DataType::Int64, rows);
 
   miniinfer_gather_attrs attrs{};
   attrs.mode = MINIINFER_GATHER_AXIS;

@@ -80,12 +80,13 @@ Result<std::int64_t> normalise_axis(std::int64_t axis, std::size_t rank) {
 Result<std::vector<std::int64_t>> normalise_axes(std::span<const std::int64_t> axes,
                                                  std::size_t rank) {
   std::vector<std::int64_t> out;
+  std::vector<bool> seen(rank);
   for (const std::int64_t axis : axes) {
     Result<std::int64_t> normal = normalise_axis(axis, rank);
     if (!normal) return normal.status();
-    if (std::find(out.begin(), out.end(), *normal) != out.end()) {
-      return invalid("axis %lld comes twice", static_cast<long long>(*normal));
-    }
+    const auto index = static_cast<std::size_t>(*normal);
+    if (seen[index]) return invalid("axis %zu comes twice", index);
+    seen[index] = true;
     out.push_back(*normal);
   }
   return out;

@@ -97,9 +97,8 @@ Result<Shape> reshape_target(const std::vector<std::int64_t>& wanted,
   }
   const bool fits = open >= 0 ? *count % rest == 0 : *count == rest;
   if (!fits) {
-    return invalid("%s has %llu elements, which do not fill the shape %s",
-                   to_string(*from).c_str(), static_cast<unsigned long long>(*count),
-                   to_string(wanted).c_str());
+    return invalid("%s has %llu elements, which do not fill the shape %s", to_string(*from).c_str(),
+                   static_cast<unsigned long long>(*count), to_string(wanted).c_str());
   }
   if (open >= 0) out[static_cast<std::size_t>(open)] = static_cast<std::int64_t>(*count / rest);
   return out;
@@ -161,15 +160,15 @@ Status infer_squeeze(InferContext& context) {
   if (all && !is_concrete(in)) return context.set(0, context.dtype(0), std::nullopt);
   Result<std::vector<std::int64_t>> normal = normalise_axes(**axes, in.size());
   if (!normal) return normal.status();
+  std::vector<bool> named(in.size());
+  for (const std::int64_t axis : *normal) named[static_cast<std::size_t>(axis)] = true;
   Shape out;
   for (std::size_t i = 0; i < in.size(); ++i) {
-    const bool named =
-        std::find(normal->begin(), normal->end(), static_cast<std::int64_t>(i)) != normal->end();
-    if (named && in[i] > 1) {
+    if (named[i] && in[i] != 1 && in[i] != -1) {
       return invalid("axis %zu has size %lld; only axes of size 1 can be removed", i,
                      static_cast<long long>(in[i]));
     }
-    if (!(named || (all && in[i] == 1))) out.push_back(in[i]);
+    if (!(named[i] || (all && in[i] == 1))) out.push_back(in[i]);
   }
   return context.set(0, context.dtype(0), std::move(out));
 }
@@ -231,13 +230,15 @@ Status infer_dropout(InferContext& context) {
 Status lower_dropout(LowerContext& context) {
   const ConstantPtr training = context.constant(2);
   const ConstantPtr ratio = context.constant(1);
-  const bool trains = context.has_input(2) && (!training || training->as_doubles()[0] != 0);
-  const bool drops = !ratio || ratio->as_doubles().empty() || ratio->as_doubles()[0] != 0;
-  if (trains && drops) return unsupported("dropping elements at random, in training mode");
+  const auto is_zero = [](const ConstantPtr& constant) {
+    return constant && constant->as_doubles() == std::vector<double>{0};
+  };
+  if (context.has_input(2) && !is_zero(training) && !is_zero(ratio))
+    return unsupported("dropping elements at random, in training mode");
   context.set_output(0, context.in(0));
   if (context.has_output(1)) {
-    context.set_output(1, emit_filled(context, make_constant_scalar(DataType::Bool, 1),
-                                      context.out_shape(1)));
+    context.set_output(
+        1, emit_filled(context, make_constant_scalar(DataType::Bool, 1), context.out_shape(1)));
   }
   return {};
 }

@@ -99,10 +99,10 @@ Status lower_slice(LowerContext& context) {
   const std::optional<Ints> starts = context.ints(1);
   const std::optional<Ints> ends = context.ints(2);
   if (!starts || !ends) return unsupported("starts and ends that are not known");
-  const Ints axes = context.has_input(3) ? context.ints(3).value_or(Ints())
-                                         : first_axes(starts->size());
-  const Ints steps = context.has_input(4) ? context.ints(4).value_or(Ints())
-                                          : Ints(starts->size(), 1);
+  const Ints axes =
+      context.has_input(3) ? context.ints(3).value_or(Ints()) : first_axes(starts->size());
+  const Ints steps =
+      context.has_input(4) ? context.ints(4).value_or(Ints()) : Ints(starts->size(), 1);
   Result<SliceResult> out = slice_shape(context.shape(0), *starts, *ends, axes, steps);
   if (!out) return out.status();
   context.set_output(0, emit_slice(context, context.in(0), out->starts, out->sizes, out->steps));
@@ -162,7 +162,8 @@ Status infer_split(InferContext& context) {
   Shape sizes;
   std::size_t axis = 0;
   if (in) {
-    Result<std::int64_t> normal = normalise_axis(context.attributes().get_int("axis", 0), in->size());
+    Result<std::int64_t> normal =
+        normalise_axis(context.attributes().get_int("axis", 0), in->size());
     if (!normal) return normal.status();
     axis = static_cast<std::size_t>(*normal);
     Result<Shape> parts = node_split_sizes(context, (*in)[axis]);

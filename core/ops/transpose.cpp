@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "core/base/checked_math.hpp"
 #include "core/ops/families.hpp"
 #include "core/ops/lowering.hpp"
 
@@ -65,7 +66,7 @@ Status infer_depth_to_space(InferContext& context) {
     out[0] = in[0];
     if (in[1] >= 0) out[1] = in[1] / (block * block);
     for (std::size_t i = 2; i < 4; ++i) {
-      if (in[i] >= 0) out[i] = in[i] * block;
+      if (in[i] >= 0 && !checked_mul(in[i], block, &out[i])) return invalid("it is too large");
     }
   }
   return context.set(0, context.dtype(0), std::move(out));
@@ -78,7 +79,9 @@ Status infer_space_to_depth(InferContext& context) {
   if (context.shape(0)) {
     const Shape& in = *context.shape(0);
     out[0] = in[0];
-    if (in[1] >= 0) out[1] = in[1] * block * block;
+    if (in[1] >= 0 && !checked_mul(in[1], block * block, &out[1])) {
+      return invalid("it is too large");
+    }
     for (std::size_t i = 2; i < 4; ++i) {
       if (in[i] >= 0 && in[i] % block != 0) {
         return invalid("axis %zu of %lld is no multiple of blocksize", i,

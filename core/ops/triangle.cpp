@@ -25,13 +25,8 @@ Status lower_trilu(LowerContext& context) {
   const std::int64_t columns = shape[shape.size() - 1];
   std::int64_t k = context.has_input(1) ? context.ints(1)->at(0) : 0;
   k = std::clamp(k, -rows - columns, rows + columns);
-  std::vector<std::int64_t> row_values;
-  std::vector<std::int64_t> column_values;
-  for (std::int64_t i = 0; i < rows; ++i) row_values.push_back(i + k);
-  for (std::int64_t i = 0; i < columns; ++i) column_values.push_back(i);
-  const ValueId row =
-      context.view(context.constant_value(make_constant_ints(row_values)), {rows, 1});
-  const ValueId column = context.constant_value(make_constant_ints(column_values));
+  const ValueId row = emit_positions(context, k, 1, {rows, 1});
+  const ValueId column = emit_positions(context, 0, 1, {columns});
 
   const DataType type = context.dtype(0);
   const bool upper = context.attributes().get_int("upper", 1) != 0;
@@ -60,8 +55,7 @@ Status lower_eye_like(LowerContext& context) {
   const DataType type = context.out_dtype(0);
   const std::int64_t rows = shape[0];
   const std::int64_t columns = shape[1];
-  const std::int64_t k =
-      std::clamp(context.attributes().get_int("k", 0), -rows, columns);
+  const std::int64_t k = std::clamp(context.attributes().get_int("k", 0), -rows, columns);
   CopyPiece diagonal;
   diagonal.dst_offset = k >= 0 ? k : -k * columns;
   diagonal.dims = {std::max<std::int64_t>(

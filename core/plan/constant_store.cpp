@@ -1,7 +1,9 @@
 #include "core/plan/constant_store.hpp"
 
-#include "core/base/format.hpp"
-#include "miniinfer/device_context.hpp"
+#include <algorithm>
+#include <cstring>
+
+#include "core/device/open_device.hpp"
 
 namespace miniinfer {
 
@@ -44,10 +46,9 @@ Result<DeviceConstantPtr> ConstantStore::raw(const ConstantPtr& constant,
       make(constant, device, bytes.size(), 64, "weights");
   if (!made) return made.status();
   if (!bytes.empty()) {
-    Result<DeviceContext> context = DeviceContext::create(device->device);
-    if (!context) return context.status();
-    Status status = context->copy_to_device((*made)->storage_.block(), bytes);
-    if (status.ok()) status = context->sync();
+    const Block source = host_block(const_cast<std::byte*>(bytes.data()), bytes.size());
+    Status status = copy_now(*device, MINIINFER_COPY_HOST_TO_DEVICE, (*made)->storage_.block(),
+                             source, bytes.size());
     if (!status.ok()) return status;
   }
   entries_[key] = *made;

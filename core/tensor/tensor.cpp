@@ -210,7 +210,7 @@ std::span<const std::string> Tensor::strings() const noexcept {
 Result<Tensor> Tensor::to(const Device& device) const {
   if (!impl_) return empty_handle("Tensor::to");
   if (device == impl_->device) return *this;
-  if (has_host_memory(device) && has_host_memory(impl_->device)) {
+  if (share_memory(device, impl_->device)) {
     auto impl = std::make_shared<Impl>(*impl_);
     impl->device = device;
     return Tensor(std::move(impl));

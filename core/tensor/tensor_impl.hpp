@@ -34,8 +34,10 @@ struct Tensor::Impl {
   std::shared_ptr<TensorMemory> memory;
 };
 
-// Whether the device's memory is the host's own, so that no copy is needed between them.
+// Whether the device's memory is the host's own.
 bool has_host_memory(const Device& device) noexcept;
+// Whether the two need no copy between them.
+bool share_memory(const Device& a, const Device& b) noexcept;
 
 // Memory of the application: an address, or the device's own object.
 struct Foreign {

@@ -41,6 +41,11 @@ bool has_host_memory(const Device& device) noexcept {
   return device == Device() || device.memory_domain() == "host";
 }
 
+bool share_memory(const Device& a, const Device& b) noexcept {
+  return a == b || (has_host_memory(a) && has_host_memory(b)) ||
+         (!a.memory_domain().empty() && a.memory_domain() == b.memory_domain());
+}
+
 Status copy_memory(const TensorMemory& dst, const TensorMemory& src, std::uint64_t bytes) {
   if (bytes == 0) return {};
   for (const TensorMemory* memory : {&dst, &src}) {

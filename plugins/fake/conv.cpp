@@ -1,6 +1,7 @@
 #include "plugins/fake/conv.hpp"
 
 #include <array>
+#include <vector>
 
 #include "miniinfer/sdk/reference/number.hpp"
 
@@ -27,6 +28,10 @@ Conv::Conv(const sdk::Region& region, std::uint32_t node)
     sdk::fail(MINIINFER_UNSUPPORTED, "conv of %s: only float32 is implemented",
               sdk::dtype_name(operand->dtype));
   }
+  const bool fits = x_.dims[0] == out_.dims[0] && x_.dims[1] == w_.dims[1] &&
+                    w_.dims[0] == out_.dims[1] &&
+                    (bias_.absent || bias_.dims == std::vector<std::int64_t>{out_.dims[1]});
+  if (!fits) sdk::fail(MINIINFER_INVALID_ARGUMENT, "conv of shapes that do not fit");
 }
 
 void Conv::run(std::span<const std::byte* const> in, std::span<std::byte* const> out,

@@ -56,7 +56,15 @@ void Kernel::enqueue(sdk::Stream* stream, const miniinfer_run& run) const {
   device_.enter("launch");
   device_.ledger().add(&miniinfer_fake_ledger::launches);
   Work work{{run.args, run.args + program_->args().size()}, run.workspace, run.fault, run.step};
-  static_cast<Stream*>(stream)->launch([this, work = std::move(work)] { execute(work); });
+  std::vector<Access> accesses;
+  for (std::size_t i = 0; i < work.args.size(); ++i) {
+    const std::uint64_t bytes = program_->args()[i].extent_bytes();
+    if (bytes != 0) accesses.push_back({work.args[i], bytes, i >= in_count_});
+  }
+  if (program_->scratch_bytes() != 0) {
+    accesses.push_back({work.workspace, program_->scratch_bytes(), true});
+  }
+  static_cast<Stream*>(stream)->launch([this, work = std::move(work)] { execute(work); }, accesses);
 }
 
 void Kernel::execute(const Work& work) const {

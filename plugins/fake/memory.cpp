@@ -59,11 +59,15 @@ void Memory::free(miniinfer_mem mem, std::uint64_t bytes, sdk::Stream* stream) n
       used_bytes_ -= bytes;
       device_.ledger().freed(bytes);
     }
-    if (stream == nullptr || device_.lost()) {
-      poison(mem.handle);
-    } else {
-      static_cast<Stream*>(stream)->enqueue([this, handle = mem.handle] { poison(handle); });
+    if (stream != nullptr && !device_.lost()) {
+      static_cast<Stream*>(stream)->enqueue([this, handle = mem.handle] { poison(handle); },
+                                            {{mem, bytes, true}});
+      device_.scheduler().forget(mem.handle);
+      return;
     }
+    const std::string race = device_.scheduler().give_back(mem.handle);
+    if (!race.empty() && !device_.lost()) device_.violation("%s", race.c_str());
+    poison(mem.handle);
   } catch (...) {
     sdk::log(MINIINFER_LOG_ERROR, "free failed on %s", device_.id());
   }

@@ -10,33 +10,58 @@ std::shared_ptr<Queue> Scheduler::make_queue() {
   std::lock_guard lock(mutex_);
   std::erase_if(queues_, [](const auto& queue) { return queue.expired(); });
   auto queue = std::make_shared<Queue>();
+  queue->number = ++queues_made_;
   queues_.push_back(queue);
   return queue;
 }
 
-void Scheduler::put(Queue& queue, std::function<void()> work, bool always) {
-  std::lock_guard lock(mutex_);
-  queue.tasks.push_back({std::move(work), always, nullptr, 0});
-  ++queue.put;
+void Scheduler::add(Queue& queue, Queue::Task task) {
+  merge(queue.clock, host_);
+  merge(queue.clock, task.wait.clock);
+  queue.clock[queue.number] = ++queue.put;
+  queue.tasks.push_back(std::move(task));
 }
 
-void Scheduler::put_wait(Queue& queue, std::shared_ptr<Queue> other, std::uint64_t position) {
+std::vector<std::string> Scheduler::put(Queue& queue, std::function<void()> work, bool always,
+                                        const std::vector<Access>& accesses) {
   std::lock_guard lock(mutex_);
-  queue.tasks.push_back({{}, false, std::move(other), position});
-  ++queue.put;
+  add(queue, {std::move(work), always, {}});
+  std::vector<std::string> races;
+  for (const Access& access : accesses) {
+    std::string race = races_.use(access, queue.number, queue.put, queue.clock, host_);
+    if (!race.empty()) races.push_back(std::move(race));
+  }
+  return races;
 }
 
-std::uint64_t Scheduler::end_of(const Queue& queue) {
+void Scheduler::put_wait(Queue& queue, Mark mark) {
   std::lock_guard lock(mutex_);
-  return queue.put;
+  add(queue, {{}, false, std::move(mark)});
 }
 
-void Scheduler::finish(Queue& queue, std::uint64_t position) {
+Mark Scheduler::end_of(const std::shared_ptr<Queue>& queue) {
+  std::lock_guard lock(mutex_);
+  return {queue, queue->put, queue->clock};
+}
+
+std::string Scheduler::give_back(std::uint64_t handle) {
+  std::lock_guard lock(mutex_);
+  return races_.give_back(handle, host_);
+}
+
+void Scheduler::forget(std::uint64_t handle) {
+  std::lock_guard lock(mutex_);
+  races_.forget(handle);
+}
+
+void Scheduler::finish(const Mark& mark) {
+  if (mark.queue == nullptr) return;
   std::exception_ptr failure;
   {
     std::lock_guard lock(mutex_);
-    run_until(queue, position);
-    failure = queue.failure;
+    run_until(*mark.queue, mark.position);
+    merge(host_, mark.clock);
+    failure = mark.queue->failure;
   }
   if (failure != nullptr) std::rethrow_exception(failure);
 }
@@ -49,20 +74,26 @@ void Scheduler::finish_all() {
       const std::shared_ptr<Queue> queue = weak.lock();
       if (queue == nullptr) continue;
       run_until(*queue, queue->put);
+      merge(host_, queue->clock);
       if (failure == nullptr) failure = queue->failure;
     }
   }
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
-bool Scheduler::ask(Queue& queue, std::uint64_t position) {
+bool Scheduler::ask(const Mark& mark) {
+  if (mark.queue == nullptr) return true;
   std::exception_ptr failure;
   bool done;
   {
     std::lock_guard lock(mutex_);
-    failure = queue.failure;
-    done = queue.done >= position;
-    if (!done) run_one(queue);
+    failure = mark.queue->failure;
+    done = mark.queue->done >= mark.position;
+    if (done) {
+      merge(host_, mark.clock);
+    } else {
+      run_one(*mark.queue);
+    }
   }
   if (failure != nullptr) std::rethrow_exception(failure);
   return done;
@@ -75,6 +106,7 @@ void Scheduler::close(Queue& queue, bool drop) {
         sdk::Error(MINIINFER_DEVICE_LOST, "the stream was destroyed on a lost device"));
   }
   run_until(queue, queue.put);
+  merge(host_, queue.clock);
 }
 
 void Scheduler::run_until(Queue& queue, std::uint64_t position) {
@@ -87,9 +119,9 @@ void Scheduler::run_one(Queue& queue) {
   ++queue.done;
   if (queue.failure != nullptr && !task.always) return;
   try {
-    if (task.wait != nullptr) {
-      run_until(*task.wait, task.position);
-      if (task.wait->failure != nullptr) std::rethrow_exception(task.wait->failure);
+    if (Queue* other = task.wait.queue.get()) {
+      run_until(*other, task.wait.position);
+      if (other->failure != nullptr) std::rethrow_exception(other->failure);
     } else {
       task.work();
     }

@@ -1,6 +1,7 @@
 #include "plugins/fake/stream.hpp"
 
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "plugins/fake/device.hpp"
@@ -13,7 +14,7 @@ Event::Event(Device& device) : device_(device) {
 
 Event::~Event() { device_.ledger().subtract(&miniinfer_fake_ledger::live_events); }
 
-Event::Mark Event::mark() const {
+Mark Event::mark() const {
   std::lock_guard lock(mutex_);
   return mark_;
 }
@@ -26,14 +27,12 @@ void Event::set(Mark mark) {
 void Event::sync() {
   device_.enter("sync");
   device_.ledger().add(&miniinfer_fake_ledger::syncs);
-  const Mark at = mark();
-  if (at.queue != nullptr) device_.scheduler().finish(*at.queue, at.position);
+  device_.scheduler().finish(mark());
 }
 
 bool Event::done() {
   device_.enter("query");
-  const Mark at = mark();
-  return at.queue == nullptr || device_.scheduler().ask(*at.queue, at.position);
+  return device_.scheduler().ask(mark());
 }
 
 Stream::Stream(Device& device) : device_(device), queue_(device.scheduler().make_queue()) {
@@ -48,12 +47,12 @@ Stream::~Stream() {
 void Stream::sync() {
   device_.enter("sync");
   device_.ledger().add(&miniinfer_fake_ledger::syncs);
-  device_.scheduler().finish(*queue_, device_.scheduler().end_of(*queue_));
+  device_.scheduler().finish(device_.scheduler().end_of(queue_));
 }
 
 bool Stream::done() {
   device_.enter("query");
-  return device_.scheduler().ask(*queue_, device_.scheduler().end_of(*queue_));
+  return device_.scheduler().ask(device_.scheduler().end_of(queue_));
 }
 
 void Stream::copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinfer_mem src,
@@ -64,7 +63,10 @@ void Stream::copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinf
   }
   device_.ledger().add(&miniinfer_fake_ledger::copies);
   device_.ledger().add(&miniinfer_fake_ledger::copied_bytes, bytes);
-  launch([this, direction, dst, src, bytes] {
+  std::vector<Access> accesses;
+  if (direction != MINIINFER_COPY_DEVICE_TO_HOST) accesses.push_back({dst, bytes, true});
+  if (direction != MINIINFER_COPY_HOST_TO_DEVICE) accesses.push_back({src, bytes, false});
+  const auto work = [this, direction, dst, src, bytes] {
     const auto end = [&](miniinfer_mem mem, bool host) {
       return host ? reinterpret_cast<std::byte*>(mem.handle + mem.offset)
                   : device_.memory().resolve(mem, bytes, "copy");
@@ -72,7 +74,8 @@ void Stream::copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinf
     std::byte* to = end(dst, direction == MINIINFER_COPY_DEVICE_TO_HOST);
     const std::byte* from = end(src, direction == MINIINFER_COPY_HOST_TO_DEVICE);
     if (bytes != 0) std::memcpy(to, from, bytes);
-  });
+  };
+  launch(work, accesses);
 }
 
 void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
@@ -87,36 +90,45 @@ void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
               static_cast<unsigned long long>(bytes), pattern_bytes, device_.id());
   }
   device_.ledger().add(&miniinfer_fake_ledger::fills);
-  launch([this, dst, bytes, pattern, pattern_bytes] {
+  const auto work = [this, dst, bytes, pattern, pattern_bytes] {
     std::byte* to = device_.memory().resolve(dst, bytes, "fill");
     for (std::uint64_t at = 0; at < bytes; at += pattern_bytes) {
       std::memcpy(to + at, &pattern, pattern_bytes);
     }
-  });
+  };
+  launch(work, {{dst, bytes, true}});
 }
 
 void Stream::record(sdk::Event& event) {
   device_.enter("record");
-  static_cast<Event&>(event).set({queue_, device_.scheduler().end_of(*queue_)});
+  static_cast<Event&>(event).set(device_.scheduler().end_of(queue_));
 }
 
 void Stream::wait(sdk::Event& event) {
   device_.enter("wait");
-  Event::Mark at = static_cast<Event&>(event).mark();
-  if (at.queue != nullptr && at.queue != queue_) {
-    device_.scheduler().put_wait(*queue_, std::move(at.queue), at.position);
+  Mark mark = static_cast<Event&>(event).mark();
+  if (mark.queue != nullptr && mark.queue != queue_) {
+    device_.scheduler().put_wait(*queue_, std::move(mark));
   }
 }
 
-void Stream::launch(std::function<void()> work) {
-  device_.scheduler().put(*queue_, [this, work = std::move(work)] {
+void Stream::launch(std::function<void()> work, const std::vector<Access>& accesses) {
+  const auto task = [this, work = std::move(work)] {
     device_.begin_work();
     work();
-  });
+  };
+  put(task, false, accesses);
 }
 
-void Stream::enqueue(std::function<void()> work) {
-  device_.scheduler().put(*queue_, std::move(work), true);
+void Stream::enqueue(std::function<void()> work, const std::vector<Access>& accesses) {
+  put(std::move(work), true, accesses);
+}
+
+void Stream::put(std::function<void()> work, bool always, const std::vector<Access>& accesses) {
+  for (const std::string& race :
+       device_.scheduler().put(*queue_, std::move(work), always, accesses)) {
+    device_.violation("%s", race.c_str());
+  }
 }
 
 }  // namespace miniinfer::fake

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "miniinfer/sdk/stream.hpp"
 #include "plugins/fake/scheduler.hpp"
@@ -20,10 +21,6 @@ class Event final : public sdk::Event {
   void sync() override;
   bool done() override;
 
-  struct Mark {
-    std::shared_ptr<Queue> queue;  // null: never recorded, which is done
-    std::uint64_t position = 0;
-  };
   Mark mark() const;
   void set(Mark mark);
 
@@ -46,12 +43,14 @@ class Stream final : public sdk::Stream {
   void record(sdk::Event& event) override;
   void wait(sdk::Event& event) override;
 
-  // Work of the device's: subject to the fault plan and dropped after a failure.
-  void launch(std::function<void()> work);
+  // Work of the device's that uses memory: subject to the fault plan, dropped after a failure.
+  void launch(std::function<void()> work, const std::vector<Access>& accesses);
   // Bookkeeping in stream order, done in any case.
-  void enqueue(std::function<void()> work);
+  void enqueue(std::function<void()> work, const std::vector<Access>& accesses);
 
  private:
+  void put(std::function<void()> work, bool always, const std::vector<Access>& accesses);
+
   Device& device_;
   std::shared_ptr<Queue> queue_;
 };

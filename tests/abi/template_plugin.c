@@ -36,15 +36,24 @@ static miniinfer_code device_open(miniinfer_plugin* plugin, uint32_t ordinal,
 }
 
 static const miniinfer_plugin_api api = {
-    MINIINFER_HEAD(miniinfer_plugin_api), "template",  "0.1.0",  "Mini-Infer's tests",
-    MINIINFER_SANITIZER_NONE,             0,           probe,    init,
-    shutdown,                             device_open, NULL,
+    MINIINFER_HEAD(miniinfer_plugin_api),
+    "template",
+    "0.1.0",
+    "Mini-Infer's tests",
+    MINIINFER_SANITIZER_NONE,
+    0,
+    probe,
+    init,
+    shutdown,
+    device_open,
+    NULL,
 };
 
 #if defined(__GNUC__)
 __attribute__((visibility("default")))
 #endif
-miniinfer_code MINIINFER_PLUGIN_ENTRY(miniinfer_entry* entry);
+miniinfer_code
+MINIINFER_PLUGIN_ENTRY(miniinfer_entry* entry);
 
 miniinfer_code MINIINFER_PLUGIN_ENTRY(miniinfer_entry* entry) {
   if (entry == NULL || entry->head.size < sizeof *entry) return MINIINFER_INVALID_ARGUMENT;

@@ -103,6 +103,8 @@ TEST_CASE("what a plugin says is made safe: counts, strings, kinds, alignments, 
   CHECK(twin->name() == std::string(127, 'n'));
   CHECK(record_of(*twin).info.memory_alignment == 64);
   CHECK(registry().find("fake1:1").status().code() == Code::Unavailable);
+  CHECK(twin->open().code() == Code::Unavailable);
+  CHECK(contains(twin->memory().status().message(), "fake1:0"));
   for (const PluginReport& report : registry().reports()) {
     if (report.name == "fake1") CHECK(report.notes.size() == 2);
   }
@@ -275,9 +277,12 @@ TEST_CASE("a table without a slot it must have is refused by that slot's name") 
 TEST_CASE("an older, shorter table is read as far as it goes") {
   using F = Fake<16>;
   REQUIRE(F::add().ok());
-  // As if `extension` and `close` had not existed; close must, so that is what is missed.
-  F::backend().device_api.head.size = offsetof(miniinfer_device_api, extension);
-  CHECK(contains(F::device().open().message(), "close"));
+  miniinfer_stream_api& streams = F::backend().stream_api;
+  streams.head.size = offsetof(miniinfer_stream_api, event_elapsed);
+  streams.event_elapsed = reinterpret_cast<decltype(streams.event_elapsed)>(1);  // beyond the end
+  const OpenDevicePtr open = registry().open(F::device()).value();
+  CHECK((open->api->stream->event_elapsed == nullptr));
+  CHECK((open->api->stream->event_query == streams.event_query));
 }
 
 TEST_CASE("an open device is closed when nobody holds it, and opens afresh") {
@@ -318,6 +323,18 @@ TEST_CASE("a failed call tells its text, and an unknown code is an internal erro
   F::backend().fail("left over");
   CHECK(open->check(MINIINFER_OK, "a call").ok());
   CHECK_FALSE(contains(open->check(MINIINFER_TIMEOUT, "a call").message(), "left over"));
+}
+
+TEST_CASE("a device that did not answer in time is suspect until it answers again") {
+  using F = Fake<20>;
+  REQUIRE(F::add().ok());
+  const OpenDevicePtr open = registry().open(F::device()).value();
+  CHECK(open->check(MINIINFER_TIMEOUT, "waiting").code() == Code::Timeout);
+  CHECK(F::device().state() == DeviceState::Suspect);
+  CHECK(contains(F::device().reason(), "waiting on fake20:0 failed"));
+  CHECK(open->ready().ok());
+  CHECK(open->check(MINIINFER_OK, "waiting").ok());
+  CHECK(F::device().state() == DeviceState::Ready);
 }
 
 TEST_CASE("after a loss every call answers at once and only destroy and close reach the plugin") {

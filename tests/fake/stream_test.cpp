@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "tests/fake/fake_device.hpp"
@@ -134,10 +135,44 @@ TEST_CASE("a fill of a wrong size is refused") {
   CHECK_EQ(fake.ledger().violations, 2u);
 }
 
+TEST_CASE("the optional slot for measuring time is empty") {
+  FakeDevice fake;
+  CHECK_FALSE(static_cast<bool>(fake.stream->event_elapsed));
+}
+
 TEST_CASE("a foreign stream is refused: there is none") {
   FakeDevice fake;
   miniinfer_stream* stream = nullptr;
   int foreign = 0;
   CHECK_EQ(fake.stream->create(fake.device, 0, &foreign, &stream), MINIINFER_UNSUPPORTED);
   CHECK_EQ(stream, nullptr);
+}
+
+TEST_CASE("threads with streams of their own do not disturb each other") {
+  FakeDevice fake;
+  std::vector<int> wrong(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    threads.emplace_back([&fake, &wrong, t] {
+      miniinfer_stream* stream = nullptr;
+      wrong[t] += fake.stream->create(fake.device, 0, nullptr, &stream);
+      for (std::uint8_t round = 0; round < 50; ++round) {
+        miniinfer_mem mem{};
+        wrong[t] += fake.alloc(16, &mem);
+        wrong[t] += fake.stream->fill(stream, mem, 16, round, 1);
+        Bytes out(16);
+        wrong[t] += fake.download(stream, out, mem);
+        fake.free(mem, 16, stream);
+        wrong[t] += fake.stream->sync(stream);
+        wrong[t] += out != Bytes(16, round);
+      }
+      fake.stream->destroy(stream);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK_EQ(wrong, std::vector<int>(4));
+  fake.close();
+  CHECK_EQ(fake.ledger().allocations, 200u);
+  CHECK_EQ(fake.ledger().live_allocations, 0u);
+  CHECK_EQ(fake.ledger().violations, 0u);
 }

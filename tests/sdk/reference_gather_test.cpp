@@ -77,3 +77,12 @@ TEST_CASE("an index into an empty axis is a fault too") {
   CHECK_EQ(gather(mode(MINIINFER_GATHER_AXIS, 0), {0}, {}, {1}, {0}, {1}, &fault), Ints{0});
   CHECK_EQ(fault.code, MINIINFER_FAULT_INDEX);
 }
+
+TEST_CASE("an output of another shape than the inputs give is refused") {
+  CHECK_THROWS_AS(gather(mode(MINIINFER_GATHER_AXIS, 0), {3}, {1, 2, 3}, {2}, {0, 1}, {3}),
+                  miniinfer::sdk::Error);
+  CHECK_THROWS_AS(gather(mode(MINIINFER_GATHER_ELEMENTS, 0), {3}, {1, 2, 3}, {2}, {0, 1}, {3}),
+                  miniinfer::sdk::Error);
+  CHECK_THROWS_AS(gather(mode(MINIINFER_GATHER_ND, 0), {3}, {1, 2, 3}, {2, 1}, {0, 1}, {1}),
+                  miniinfer::sdk::Error);
+}

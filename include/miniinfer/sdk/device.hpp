@@ -73,6 +73,9 @@ class Device {
     fail(MINIINFER_UNSUPPORTED, "this device finishes its work at once and has no events");
   }
 
+  // Whether Event::elapsed_ns works.
+  virtual bool measures_time() const { return false; }
+
   // Adds to `choices`, best first, or refuses with a reason. Cheap, changes nothing.
   virtual void support(const Region& region, Choices& choices) = 0;
   // Makes the kernel of one of those choices; copies what it needs of `region`.

@@ -118,7 +118,7 @@ class OpenDevice {
                event_wait,
                event_sync,
                event_query,
-               event_elapsed};
+               device_->measures_time() ? event_elapsed : nullptr};
   }
 
   std::unique_ptr<Device> device_;

@@ -15,6 +15,8 @@
 // Arithmetic, normative:
 //   integers     wrap; SHIFT by the width or more gives 0; DIV and MOD by zero give 0 and report
 //                MINIINFER_FAULT_DIVIDE; INT_MIN / -1 gives INT_MIN; DIV rounds toward zero
+//   POW          of integers wraps; a negative exponent gives 1 / a^-b rounded toward zero, and
+//                MINIINFER_FAULT_DIVIDE with 0 where a is 0
 //   MOD, FMOD    MOD takes the divisor's sign (Python's %), FMOD the dividend's (C's fmod, %)
 //   MIN, MAX     NaN if either is NaN
 //   ROUND        half to even

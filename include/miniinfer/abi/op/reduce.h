@@ -15,9 +15,10 @@
 // MIN (infinities where the type has them), NaN for MEAN.
 //
 // ARGMAX and ARGMIN reduce one whole axis and give INT64 positions along it; the first one wins a
-// tie, or the last with select_last. MAX may have a second output (INT64, the first maximum's
-// position in the input, flattened row-major; column-major over the spatial axes with
-// index_column_major).
+// tie, or the last with select_last; a NaN wins over every number, in both. MAX may have a second
+// output (INT64, the first maximum's position in the input, flattened row-major; column-major over
+// the axes from 2 on with index_column_major; -1 for a window with no position). MEAN of integers
+// rounds toward zero; with no position it is 0.
 
 #include "miniinfer/abi/base.h"
 

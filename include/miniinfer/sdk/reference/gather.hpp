@@ -31,9 +31,15 @@ class Gather final : public Operation {
     }
     if (attrs_.mode == MINIINFER_GATHER_ND) {
       check_nd();
+    } else if (attrs_.mode == MINIINFER_GATHER_ELEMENTS && indices_.rank() != data_.rank()) {
+      fail(MINIINFER_INVALID_ARGUMENT, "gather of elements of rank %zu by indices of rank %zu",
+           data_.rank(), indices_.rank());
     } else if (attrs_.axis < 0 || static_cast<std::size_t>(attrs_.axis) >= data_.rank()) {
       fail(MINIINFER_INVALID_ARGUMENT, "gather along axis %d of rank %zu", attrs_.axis,
            data_.rank());
+    }
+    if (out_.dims != expected_dims()) {
+      fail(MINIINFER_INVALID_ARGUMENT, "gather to a shape that does not follow from its inputs");
     }
   }
 
@@ -42,11 +48,8 @@ class Gather final : public Operation {
     std::vector<std::int64_t> source(data_.rank());
     for_each_index(out_.dims, [&](Index index) {
       std::byte* to = out[0] + out_.offset(index);
-      const bool found = attrs_.mode == MINIINFER_GATHER_AXIS ? from_axis(in[1], index, source)
-                         : attrs_.mode == MINIINFER_GATHER_ELEMENTS
-                             ? from_element(in[1], index, source)
-                             : from_nd(in[1], index, source);
-      if (!found || !inside(source, fault)) {
+      locate(in[1], index, source);
+      if (!inside(source, fault)) {
         std::memset(to, 0, static_cast<std::size_t>(out_.bytes));
         return;
       }
@@ -66,28 +69,52 @@ class Gather final : public Operation {
     }
   }
 
+  std::vector<std::int64_t> expected_dims() const {
+    std::vector<std::int64_t> dims = indices_.dims;
+    if (attrs_.mode == MINIINFER_GATHER_ELEMENTS) return dims;
+    if (attrs_.mode == MINIINFER_GATHER_AXIS) {
+      dims.insert(dims.begin(), data_.dims.begin(), data_.dims.begin() + attrs_.axis);
+      dims.insert(dims.end(), data_.dims.begin() + attrs_.axis + 1, data_.dims.end());
+      return dims;
+    }
+    const std::int64_t used = attrs_.batch_dims + dims.back();
+    dims.pop_back();
+    dims.insert(dims.end(), data_.dims.begin() + used, data_.dims.end());
+    return dims;
+  }
+
   std::int64_t index_at(const std::byte* indices, Index at) const {
     const std::byte* address = indices + indices_.offset(at);
     return indices_.dtype == MINIINFER_INT32 ? load<std::int32_t>(address)
                                              : load<std::int64_t>(address);
   }
 
-  bool from_axis(const std::byte* indices, Index out, Position& source) const {
+  // Where the output element at `out` comes from, with indices as they are in the data.
+  void locate(const std::byte* indices, Index out, Position& source) const {
+    switch (attrs_.mode) {
+      case MINIINFER_GATHER_AXIS:
+        return from_axis(indices, out, source);
+      case MINIINFER_GATHER_ELEMENTS:
+        return from_element(indices, out, source);
+      default:
+        return from_nd(indices, out, source);
+    }
+  }
+
+  void from_axis(const std::byte* indices, Index out, Position& source) const {
     const auto axis = static_cast<std::size_t>(attrs_.axis);
     std::copy_n(out.begin(), axis, source.begin());
     source[axis] = index_at(indices, out.subspan(axis, indices_.rank()));
     const Index rest = out.subspan(axis + indices_.rank());
     std::copy(rest.begin(), rest.end(), source.begin() + static_cast<std::ptrdiff_t>(axis) + 1);
-    return true;
   }
 
-  bool from_element(const std::byte* indices, Index out, Position& source) const {
+  void from_element(const std::byte* indices, Index out, Position& source) const {
     std::copy(out.begin(), out.end(), source.begin());
     source[static_cast<std::size_t>(attrs_.axis)] = index_at(indices, out);
-    return true;
   }
 
-  bool from_nd(const std::byte* indices, Index out, Position& source) const {
+  void from_nd(const std::byte* indices, Index out, Position& source) const {
     const auto batch = static_cast<std::size_t>(attrs_.batch_dims);
     const std::size_t outer = indices_.rank() - 1;
     const auto depth = static_cast<std::size_t>(indices_.dims.back());
@@ -101,7 +128,6 @@ class Gather final : public Operation {
     const Index rest = out.subspan(outer);
     std::copy(rest.begin(), rest.end(),
               source.begin() + static_cast<std::ptrdiff_t>(batch + depth));
-    return true;
   }
 
   // Counts negative numbers from the end; false, and a fault, for an index that names nothing.

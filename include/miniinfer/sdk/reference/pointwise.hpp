@@ -2,7 +2,7 @@
 
 // pointwise/1: abi/op/pointwise.h.
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -36,6 +36,11 @@ class Pointwise final : public Operation {
         fail(MINIINFER_INVALID_ARGUMENT, "output %u is %s, its register %s", i,
              dtype_name(outputs_.back().dtype), dtype_name(types_[attrs.out[i]]));
       }
+    }
+    if (outputs_.empty()) fail(MINIINFER_INVALID_ARGUMENT, "a program without outputs");
+    for (const Operand& output : outputs_) {
+      if (output.dims == outputs_[0].dims) continue;
+      fail(MINIINFER_INVALID_ARGUMENT, "outputs of different shapes");
     }
     for (Operand& input : inputs_) broadcast(input);
   }

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+namespace miniinfer {
+
+// What a model file may ask for. Enforced while decoding: a check afterwards would come too late,
+// since two bytes of file can ask for a hundred of memory.
+struct ImportLimits {
+  int max_graph_depth = 32;             // subgraphs inside subgraphs
+  std::uint64_t max_nodes = 1'000'000;  // subgraphs and inlined functions included
+  std::uint64_t max_initializers = 1'000'000;
+  std::uint64_t max_values = 4'000'000;  // names of inputs and outputs of nodes
+  std::uint64_t max_name_bytes = 64 << 10;
+  std::uint64_t max_rank = 64;
+  std::uint64_t max_attribute_elements = 16 << 20;
+  std::uint64_t max_functions = 10'000;
+  int max_function_depth = 64;
+};
+
+}  // namespace miniinfer

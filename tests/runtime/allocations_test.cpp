@@ -1,0 +1,68 @@
+// A steady run allocates nothing: counted by replacing operator new.
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <new>
+
+#include "miniinfer/miniinfer.hpp"
+#include "miniinfer/onnx_tensor.hpp"
+
+namespace {
+
+std::atomic<bool> g_counting{false};
+std::atomic<int> g_allocations{0};
+
+void* counted(std::size_t bytes, std::size_t alignment) {
+  if (g_counting.load(std::memory_order_relaxed)) ++g_allocations;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment < sizeof(void*) ? sizeof(void*) : alignment,
+                     bytes == 0 ? 1 : bytes) != 0) {
+    throw std::bad_alloc();
+  }
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
+void* operator new[](std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return counted(bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+TEST_SUITE("runtime.allocations") {
+  TEST_CASE("a steady run through a binding allocates nothing") {
+    const char* source = std::getenv("MINIINFER_SOURCE");
+    REQUIRE(source != nullptr);
+    const std::filesystem::path digits = std::filesystem::path(source) / "examples" / "digits";
+    const miniinfer::Runtime runtime;
+    const auto session = runtime.load(digits / "digits.onnx", "cpu").value();
+    auto binding = session.bind().value();
+    REQUIRE(binding.set("image", miniinfer::read_onnx_tensor(digits / "images.pb").value().tensor)
+                .ok());
+    REQUIRE(binding.run().ok());
+    REQUIRE(binding.run().ok());
+    const auto before = miniinfer::AllocatorFactory::get("cpu:0").value()->stats().allocations;
+    g_counting = true;
+    bool good = true;
+    for (int i = 0; i < 100; ++i) good = good && binding.run().ok();
+    g_counting = false;
+    CHECK(good);
+    CHECK(g_allocations == 0);
+    CHECK(miniinfer::AllocatorFactory::get("cpu:0").value()->stats().allocations == before);
+    // The counter counts: a run that makes its outputs does allocate.
+    g_counting = true;
+    (void)session.bind();
+    g_counting = false;
+    CHECK(g_allocations > 0);
+  }
+}
