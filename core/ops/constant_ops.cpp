@@ -162,7 +162,12 @@ Status lower_range(LowerContext& context) {
   const auto number = [&](std::int64_t i) {
     return range->start + static_cast<double>(i) * range->delta;
   };
-  const auto integer = [&](std::int64_t i) { return range->start_int + i * range->delta_int; };
+  // The sum fits; the product need not.
+  const auto integer = [&](std::int64_t i) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(range->start_int) +
+                                     static_cast<std::uint64_t>(i) *
+                                         static_cast<std::uint64_t>(range->delta_int));
+  };
   const std::int64_t count = range->count;
   ConstantPtr values;
   switch (type) {

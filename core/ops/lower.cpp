@@ -89,7 +89,13 @@ class Lowering {
 
   Status check_types(const Operator& op, const Node& node) const {
     for (const ValueId id : node.inputs) {
-      if (id != kNoValue && !is_known(source_.value(id))) return unknown("input", id);
+      if (id == kNoValue) continue;
+      const Value& value = source_.value(id);
+      if (!is_known(value)) return unknown("input", id);
+      // Lowerings compute with sizes and strides as if nothing overflowed.
+      if (Result<std::uint64_t> bytes = byte_count(value.dtype, *value.shape); !bytes) {
+        return bytes.status();
+      }
     }
     for (const ValueId id : node.outputs) {
       if (id == kNoValue || is_known(source_.value(id))) continue;

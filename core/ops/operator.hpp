@@ -122,7 +122,7 @@ struct Operator {
   std::int64_t since = 1;                // the oldest opset whose definition `upgrade` understands
   int min_inputs = 0, max_inputs = 0;    // -1: any number
   int min_outputs = 1, max_outputs = 1;  // -1: any number
-  std::vector<AttributeSpec> attributes;
+  std::vector<AttributeSpec> attributes = {};
   std::uint64_t host_inputs = 0;  // bit i: input i must be known to plan (Reshape's shape)
   bool data_dependent = false;    // output sizes depend on input data (NonZero)
   Status (*infer)(InferContext&) = nullptr;

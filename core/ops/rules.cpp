@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <limits>
 
+#include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
 
 namespace miniinfer {
@@ -94,7 +96,9 @@ Result<std::vector<std::int64_t>> normalise_axes(std::span<const std::int64_t> a
 
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
   std::int64_t count = 1;
-  for (std::size_t i = from; i < to; ++i) count *= shape[i];
+  for (std::size_t i = from; i < to; ++i) {
+    if (!checked_mul(count, shape[i], &count)) return std::numeric_limits<std::int64_t>::max();
+  }
   return count;
 }
 

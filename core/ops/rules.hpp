@@ -30,7 +30,7 @@ Result<std::int64_t> normalise_axis(std::int64_t axis, std::size_t rank);
 Result<std::vector<std::int64_t>> normalise_axes(std::span<const std::int64_t> axes,
                                                  std::size_t rank);
 
-// Product of sizes [from, to) of a concrete shape whose bytes are known to be countable.
+// Product of sizes [from, to) of a concrete shape; the largest number where it does not fit.
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to);
 Shape row_major_strides(const Shape& shape);
 

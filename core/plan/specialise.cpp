@@ -104,6 +104,7 @@ Status add_counts(Graph& kernels, const Graph& first, const Cut& cut,
     const auto found = std::find(results.begin(), results.end(), value);
     if (found == results.end()) continue;
     const auto result = static_cast<std::uint32_t>(found - results.begin());
+    if (kernels.value(kernels.outputs[result]).constant) continue;  // nothing can be chosen
     const NodeId producer = kernels.value(kernels.outputs[result]).producer;
     const Shape& shape = *first.value(value).shape;
     const auto axis = std::find(shape.begin(), shape.end(), -1);

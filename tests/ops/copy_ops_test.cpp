@@ -128,3 +128,11 @@ TEST_CASE("CenterCropPad puts the odd element at the end") {
   CHECK(m.run(m.node("CenterCropPad", {x, m.constant(ints({1}))})) == Values{1});
   CHECK(m.run(m.node("CenterCropPad", {x, m.constant(ints({7}))})) == Values{0, 0, 1, 2, 3, 0, 0});
 }
+
+TEST_CASE("a movement along more axes than the boundary has is refused with their number") {
+  OpModel m;
+  const ValueId y = m.node("Transpose", {m.input(counting(Shape(9, 2)))});
+  const Status status = m.lowered({y}).status();
+  CHECK(status.code() == Code::Unsupported);
+  CHECK(status.message().find("9 axes") != std::string::npos);
+}

@@ -117,3 +117,16 @@ TEST_CASE("kernel nodes carry the origin of the node they were made from") {
   CHECK(kernels->node(0).origin.sources == std::vector<NodeId>{0});
   CHECK(kernels->node(1).origin.sources == std::vector<NodeId>{1});
 }
+
+TEST_CASE("a variadic operator takes no list with holes") {
+  Node node;
+  node.inputs = {0, kNoValue, 1};
+  CHECK(check_schema(*find_operator("Sum"), node).message() == "input 1 is left out of a list");
+}
+
+TEST_CASE("an input too large to be counted is refused before anything is computed from it") {
+  OpModel m;
+  const ValueId y = m.node(
+      "Shape", {m.node("Relu", {m.unknown(DataType::Float32, Shape{std::int64_t{1} << 62, 8})})});
+  CHECK(m.lowered({y}).status().code() == Code::LimitExceeded);
+}
