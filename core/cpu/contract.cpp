@@ -134,17 +134,15 @@ class ContractFloat final : public Kernel {
     mp_ = plan.row_panels(table_);
     np_ = plan.column_panels(table_);
     // About 240 by 256 elements a tile; smaller where that leaves a worker without one.
-    tile_m_ = std::min<std::int64_t>(mp_, 240 / table_.mr);
-    tile_n_ = std::min<std::int64_t>(np_, 256 / table_.nr);
+    tile_m_ = std::clamp<std::int64_t>(mp_, 1, 240 / table_.mr);
+    tile_n_ = std::clamp<std::int64_t>(np_, 1, 256 / table_.nr);
     const auto tiles = [&] {
       return ((mp_ + tile_m_ - 1) / tile_m_) * ((np_ + tile_n_ - 1) / tile_n_);
     };
     while (workers_ > 1 && tiles() < 4 * workers_ && (tile_m_ > 2 || tile_n_ > 2)) {
-      (tile_m_ * table_.mr > tile_n_ * table_.nr || tile_n_ <= 2 ? tile_m_ : tile_n_) -= 1;
-      if (tile_m_ < 1 || tile_n_ < 1) break;
+      const bool tall = tile_m_ * table_.mr > tile_n_ * table_.nr;
+      (tile_n_ <= 2 || (tall && tile_m_ > 2) ? tile_m_ : tile_n_) -= 1;
     }
-    tile_m_ = std::max<std::int64_t>(tile_m_, 1);
-    tile_n_ = std::max<std::int64_t>(tile_n_, 1);
   }
 
   miniinfer_code packed(std::uint32_t operand, miniinfer_packed& out) const noexcept override {

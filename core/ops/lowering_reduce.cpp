@@ -5,7 +5,7 @@
 namespace miniinfer {
 
 ValueId emit_reduce(LowerContext& context, int kind, ValueId value,
-                    std::span<const std::int64_t> axes, bool select_last) {
+                    const std::vector<std::int64_t>& axes, bool select_last) {
   const Shape in = context.shape_of(value);
   const DataType type = context.dtype_of(value);
   const bool arg = kind == MINIINFER_REDUCE_ARGMAX || kind == MINIINFER_REDUCE_ARGMIN;

@@ -11,7 +11,7 @@ namespace miniinfer {
 // ARGMIN take one axis. Neighbouring axes that are treated alike are joined, so any rank will do
 // that has few changes.
 ValueId emit_reduce(LowerContext& context, int kind, ValueId value,
-                    std::span<const std::int64_t> axes, bool select_last = false);
+                    const std::vector<std::int64_t>& axes, bool select_last = false);
 
 // Sizes before, at and after an axis.
 struct AxisView {

@@ -5,7 +5,7 @@
 
 #include "core/ops/families.hpp"
 #include "core/ops/lowering.hpp"
-#include "core/ops/reduction.hpp"
+#include "core/ops/lowering_reduce.hpp"
 #include "miniinfer/abi/op/contract.h"
 
 namespace miniinfer {
@@ -353,7 +353,7 @@ ValueId sum_labels(LowerContext& context, ValueId x, std::string& labels, const 
     }
   }
   labels = kept;
-  return context.view(emit_reduction(context, MINIINFER_REDUCE_SUM, x, axes), shape);
+  return context.view(emit_reduce(context, MINIINFER_REDUCE_SUM, x, axes), shape);
 }
 
 // Product of two operands, summed over the labels that `keep` lacks: a batched matrix product.

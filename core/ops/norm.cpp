@@ -6,7 +6,7 @@
 
 #include "core/ops/families.hpp"
 #include "core/ops/lowering.hpp"
-#include "core/ops/reduction.hpp"
+#include "core/ops/lowering_reduce.hpp"
 #include "miniinfer/abi/op/norm.h"
 
 namespace miniinfer {
@@ -42,7 +42,7 @@ ValueId emit_softmax(LowerContext& context, ValueId x, std::size_t axis, bool lo
 ValueId emit_hardmax(LowerContext& context, ValueId x, std::size_t axis) {
   const Shape shape = context.shape_of(x);
   const ValueId best =
-      emit_reduction(context, MINIINFER_REDUCE_ARGMAX, x, {static_cast<std::int64_t>(axis)});
+      emit_reduce(context, MINIINFER_REDUCE_ARGMAX, x, {static_cast<std::int64_t>(axis)});
   Shape line(shape.size(), 1);
   line[axis] = shape[axis];
   const ValueId positions = emit_positions(context, 0, 1, line);
@@ -156,13 +156,13 @@ Status lower_layer_norm(LowerContext& context) {
   const ValueId x = emit_cast(context, context.in(0), stash);
   ValueId centred = x;
   if (!rms) {
-    const ValueId mean = emit_reduction(context, MINIINFER_REDUCE_MEAN, x, axes);
+    const ValueId mean = emit_reduce(context, MINIINFER_REDUCE_MEAN, x, axes);
     centred = emit_binary(context, MINIINFER_PW_SUB, x, mean);
     if (context.has_output(1)) context.set_output(1, context.view(mean, context.out_shape(1)));
   }
   const ValueId variance =
-      emit_reduction(context, MINIINFER_REDUCE_MEAN,
-                     emit_binary(context, MINIINFER_PW_MUL, centred, centred), axes);
+      emit_reduce(context, MINIINFER_REDUCE_MEAN,
+                  emit_binary(context, MINIINFER_PW_MUL, centred, centred), axes);
   const ValueId inverse =
       emit_unary(context, MINIINFER_PW_RECIPROCAL,
                  emit_unary(context, MINIINFER_PW_SQRT,
@@ -179,11 +179,11 @@ Status lower_layer_norm(LowerContext& context) {
 // (x - mean) / sqrt(var + epsilon) over `axes`, in the type formulas are computed in.
 ValueId emit_standardise(LowerContext& context, ValueId x, const std::vector<std::int64_t>& axes,
                          double epsilon) {
-  const ValueId mean = emit_reduction(context, MINIINFER_REDUCE_MEAN, x, axes);
+  const ValueId mean = emit_reduce(context, MINIINFER_REDUCE_MEAN, x, axes);
   const ValueId centred = emit_binary(context, MINIINFER_PW_SUB, x, mean);
   const ValueId variance =
-      emit_reduction(context, MINIINFER_REDUCE_MEAN,
-                     emit_binary(context, MINIINFER_PW_MUL, centred, centred), axes);
+      emit_reduce(context, MINIINFER_REDUCE_MEAN,
+                  emit_binary(context, MINIINFER_PW_MUL, centred, centred), axes);
   const ValueId deviation = emit_unary(context, MINIINFER_PW_SQRT,
                                        emit_scalar(context, MINIINFER_PW_ADD, variance, epsilon));
   return emit_binary(context, MINIINFER_PW_DIV, centred, deviation);
@@ -245,7 +245,7 @@ Status lower_lp_normalization(LowerContext& context) {
   const bool first_power = context.attributes().get_int("p", 2) == 1;
   ValueId size = first_power ? emit_unary(context, MINIINFER_PW_ABS, x)
                              : emit_binary(context, MINIINFER_PW_MUL, x, x);
-  size = emit_reduction(context, MINIINFER_REDUCE_SUM, size, {*axis});
+  size = emit_reduce(context, MINIINFER_REDUCE_SUM, size, {*axis});
   if (!first_power) size = emit_unary(context, MINIINFER_PW_SQRT, size);
   // A vector of zeros stays zeros.
   Formula f(context, {x, size}, compute);

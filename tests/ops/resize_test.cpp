@@ -1,0 +1,60 @@
+#include "miniinfer/abi/op/resize.h"
+
+#include "tests/ops/op_model.hpp"
+
+using namespace miniinfer;
+using namespace miniinfer::test;
+
+namespace {
+
+std::optional<Shape> resized(Shape in, const std::vector<float>& scales, const Ints& sizes,
+                             Attributes attributes) {
+  OpModel m;
+  const ValueId s = scales.empty()
+                        ? kNoValue
+                        : m.constant(floats(scales, {static_cast<std::int64_t>(scales.size())}));
+  const ValueId z = sizes.empty() ? kNoValue : m.constant(ints(sizes));
+  const ValueId y = m.node("Resize", {m.unknown(DataType::Float32, std::move(in)), kNoValue, s, z},
+                           std::move(attributes));
+  return m.infer().ok() ? m.value(y).shape : std::nullopt;
+}
+
+}  // namespace
+
+TEST_CASE("Resize's sizes come from scales or sizes") {
+  CHECK(resized({1, 1, 2, 4}, {1, 1, 0.6f, 0.6f}, {}, {}) == Shape{1, 1, 1, 2});
+  CHECK(resized({1, 1, 2, 2}, {1, 1, 2, 3}, {}, {}) == Shape{1, 1, 4, 6});
+  CHECK(resized({10}, {0.7f}, {}, {}) == Shape{7});
+  CHECK(resized({100000}, {0.999997f}, {}, {}) == Shape{99999});
+  CHECK(resized({1, 1, 2, 4}, {}, {1, 1, 7, 8}, {}) == Shape{1, 1, 7, 8});
+  CHECK(resized({1, 1, 2, 4}, {}, {8, 7}, attributes({{"axes", Ints{3, 2}}})) == Shape{1, 1, 7, 8});
+  const auto keeps = [](const char* policy) {
+    return attributes({{"axes", Ints{2, 3}}, {"keep_aspect_ratio_policy", std::string(policy)}});
+  };
+  CHECK(resized({1, 1, 2, 4}, {}, {7, 8}, keeps("not_larger")) == Shape{1, 1, 4, 8});
+  CHECK(resized({1, 1, 2, 4}, {}, {7, 8}, keeps("not_smaller")) == Shape{1, 1, 7, 14});
+  CHECK_FALSE(resized({4}, {}, {}, {}).has_value());
+  CHECK_FALSE(resized({4}, {0}, {}, {}).has_value());
+  CHECK_FALSE(resized({4}, {1, 1}, {}, {}).has_value());
+}
+
+TEST_CASE("Resize by sizes not known yet leaves only the rank known") {
+  OpModel m;
+  const ValueId y = m.node("Resize", {m.unknown(DataType::Float32, Shape{1, 4}), kNoValue, kNoValue,
+                                      m.unknown(DataType::Int64, Shape{2})});
+  REQUIRE(m.infer().ok());
+  CHECK(m.value(y).shape == Shape{-1, -1});
+}
+
+TEST_CASE("Upsample became Resize with asymmetric coordinates") {
+  OpModel m;
+  const ValueId y = m.node("Upsample", {m.input(floats({1, 2}, {1, 2}))},
+                           attributes({{"scales", std::vector<float>{1, 2}}}), 7);
+  Result<Graph> lowered = m.lowered({y});
+  REQUIRE_MESSAGE(lowered.ok(), lowered.status().to_string());
+  CHECK(m.value(y).shape == Shape{1, 4});
+  const auto& attrs = *static_cast<const miniinfer_resize_attrs*>(lowered->node(0).kernel->abi());
+  CHECK(attrs.coordinate == MINIINFER_COORD_ASYMMETRIC);
+  CHECK(attrs.nearest == MINIINFER_NEAREST_FLOOR);
+  CHECK(attrs.scale[1] == 2);
+}
