@@ -22,8 +22,9 @@ namespace {
 char the_plugin, the_device;
 
 const Family* const kFamilies[] = {
-    &kPointwise, &kCopy, &kReduce, &kContract, &kGather, &kConv, &kConvTranspose, &kScatter,
-    &kSoftmax, &kLayerNorm, &kResize, &kTopK, &kNonZero, &kNonMaxSuppression, &kCumSum};
+    &kPointwise, &kCopy,          &kReduce,  &kContract,          &kGather,
+    &kConv,      &kConvTranspose, &kScatter, &kSoftmax,           &kLayerNorm,
+    &kResize,    &kTopK,          &kNonZero, &kNonMaxSuppression, &kCumSum};
 constexpr std::size_t kFamilyCount = std::size(kFamilies);
 
 const Family* family_of(const miniinfer_region* region) noexcept {
@@ -163,7 +164,7 @@ void fill_info(miniinfer_device_info& info) {
       MINIINFER_DEVICE_INLINE | MINIINFER_DEVICE_FLAT_ADDRESS | MINIINFER_DEVICE_HOST_VISIBLE;
   info.rank = 0;
   info.dlpack_type = 1;  // kDLCPU
-  struct sysinfo system {};
+  struct sysinfo system{};
   if (sysinfo(&system) == 0) info.memory_bytes = std::uint64_t{system.totalram} * system.mem_unit;
   info.dtypes = kDtypes;
   info.memory_alignment = 64;
@@ -187,8 +188,13 @@ void device_close(miniinfer_device*) {}
 
 const miniinfer_device_api& device_table() {
   static const miniinfer_device_api table = {
-      MINIINFER_HEAD(miniinfer_device_api), nullptr,      &op_table(), device_sync, device_info,
-      no_extension,                         device_close,
+      MINIINFER_HEAD(miniinfer_device_api),
+      nullptr,
+      &op_table(),
+      device_sync,
+      device_info,
+      no_extension,
+      device_close,
   };
   return table;
 }

@@ -196,11 +196,11 @@ class ContractFloat final : public Kernel {
     const Job job{run, operands, workspace + space_.epilogue, a, b, c};
     if (space_.by_batch) {
       const double cost = 2.0 * static_cast<double>(shape_.plan.m * shape_.plan.n) *
-                              static_cast<double>(shape_.plan.k) / kFlopsPerNs + 50;
+                              static_cast<double>(shape_.plan.k) / kFlopsPerNs +
+                          50;
       parallel(shape_.batches, cost, workers_,
                [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
-                 std::byte* scratch =
-                     workspace + space_.scratch + worker * space_.scratch_each;
+                 std::byte* scratch = workspace + space_.scratch + worker * space_.scratch_each;
                  for (std::int64_t i = begin; i < end; ++i) product(job, i, scratch, 1, worker);
                });
     } else if (shape_.batches == 1) {
@@ -263,13 +263,14 @@ class ContractFloat final : public Kernel {
     auto* tail = reinterpret_cast<float*>(scratch + space_.tail_b);
     if (whole < np_) {
       const std::int64_t column = whole * table_.nr;
-      table_.pack(tail, x.b + column, 1, plan.n, plan.k,
-                  static_cast<std::int32_t>(plan.n - column), table_.nr);
+      table_.pack(tail, x.b + column, 1, plan.n, plan.k, static_cast<std::int32_t>(plan.n - column),
+                  table_.nr);
     }
     const std::int64_t tm = (mp_ + tile_m_ - 1) / tile_m_;
     const std::int64_t tn = (np_ + tile_n_ - 1) / tile_n_;
     const double cost = 2.0 * depth * static_cast<double>(tile_m_ * table_.mr) *
-                            static_cast<double>(tile_n_ * table_.nr) / kFlopsPerNs + 30;
+                            static_cast<double>(tile_n_ * table_.nr) / kFlopsPerNs +
+                        30;
     parallel(tm * tn, cost, workers,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t inner) {
                for (std::int64_t i = begin; i < end; ++i) {
@@ -295,8 +296,8 @@ class ContractFloat final : public Kernel {
     multiply(table_, plan, x, m0, m1, 0, 1);
   }
 
-  void finish(const Job& job, std::int64_t batch, std::int64_t m0, std::int64_t m1,
-              std::int64_t n0, std::int64_t n1, std::uint32_t worker) const noexcept {
+  void finish(const Job& job, std::int64_t batch, std::int64_t m0, std::int64_t m1, std::int64_t n0,
+              std::int64_t n1, std::uint32_t worker) const noexcept {
     const GemmPlan& plan = shape_.plan;
     std::byte* scratch = job.epilogue_scratch + worker * align64(epilogue_.scratch_bytes());
     const std::int64_t row0 = m0 * table_.mr, row1 = std::min(plan.m, m1 * table_.mr);
@@ -334,7 +335,10 @@ class ContractPlain final : public Kernel {
 
  public:
   explicit ContractPlain(const RegionView& region)
-      : workers_(worker_count()), shape_(region), a_(region.arg_in(0)), b_(region.arg_in(1)),
+      : workers_(worker_count()),
+        shape_(region),
+        a_(region.arg_in(0)),
+        b_(region.arg_in(1)),
         c_(region.arg_out(0)) {}
 
   miniinfer_code run(const miniinfer_run& run) const noexcept override {
@@ -437,8 +441,7 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   const std::uint32_t workers = worker_count();
   const ContractShape shape(region);
   const bool is_float = maker(a.dtype) == make_float;
-  choice.workspace_bytes =
-      is_float ? ContractSpace(region, shape, gemm(), workers).epilogue : 0;
+  choice.workspace_bytes = is_float ? ContractSpace(region, shape, gemm(), workers).epilogue : 0;
   if (!Epilogue::support(region, workers, choice)) return MINIINFER_UNSUPPORTED;
   const double flops = 2.0 * static_cast<double>(shape.batches * shape.plan.m * shape.plan.n) *
                        static_cast<double>(shape.plan.k);

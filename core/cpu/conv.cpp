@@ -30,7 +30,9 @@ struct ConvTiles {
     rows = row_panels;
     columns = even(column_panels, kMaxTilePanels);
     const std::int64_t images = s.batch * s.group;
-    const auto tiles = [&] { return images * count(row_panels, rows) * count(column_panels, columns); };
+    const auto tiles = [&] {
+      return images * count(row_panels, rows) * count(column_panels, columns);
+    };
     if (workers <= 1 || s.flops() / kFlopsPerNs < 2 * kPieceNs) return;
     // Fewer columns repeat nothing but a little overhead; fewer rows repeat the packing of columns.
     while (tiles() < 3 * workers && columns > 2) --columns;
@@ -106,8 +108,8 @@ class ConvGemm final : public Kernel {
     if (epilogue_.has_loop()) epilogue_.bind(run, &job.operands);
     if (!constant_) {
       auto* to = reinterpret_cast<float*>(workspace);
-      parallel(shape_.group * tiles_.row_panels,
-               0.5 * static_cast<double>(tiles_.k * table_.mr), workers_,
+      parallel(shape_.group * tiles_.row_panels, 0.5 * static_cast<double>(tiles_.k * table_.mr),
+               workers_,
                [&, from = job.weights](std::int64_t begin, std::int64_t end, std::uint32_t) {
                  pack_weights(to, from, begin, end);
                });
@@ -154,10 +156,9 @@ class ConvGemm final : public Kernel {
       const std::int64_t left = s.out_channels - row;
       const float* from = w + (group * s.out_channels + row) * tiles_.k;
       for (std::int64_t t = 0; t < s.taps; ++t) {
-        table_.pack(to + (i * tiles_.k + t * s.in_channels) * table_.mr, from + t, tiles_.k,
-                    s.taps, s.in_channels,
-                    static_cast<std::int32_t>(std::min<std::int64_t>(left, table_.mr)),
-                    table_.mr);
+        table_.pack(to + (i * tiles_.k + t * s.in_channels) * table_.mr, from + t, tiles_.k, s.taps,
+                    s.in_channels,
+                    static_cast<std::int32_t>(std::min<std::int64_t>(left, table_.mr)), table_.mr);
       }
     }
   }
@@ -214,8 +215,7 @@ class ConvGemm final : public Kernel {
     const std::int64_t last = std::min(s.out_plane, column_end * table_.nr);
     const float* x = job.x + image * s.in_channels * s.in_plane;
     float* y = job.y + image * s.out_channels * s.out_plane;
-    auto* columns =
-        reinterpret_cast<float*>(job.columns + worker * tiles_.scratch_bytes(table_));
+    auto* columns = reinterpret_cast<float*>(job.columns + worker * tiles_.scratch_bytes(table_));
     // Packing the input pays where several row panels read it.
     const bool direct = is_direct_ && row_end - row <= 2;
     alignas(64) Coordinates places;
@@ -242,7 +242,8 @@ class ConvGemm final : public Kernel {
       tile.clamp = epilogue_.is_clamp() && k0 + depth >= tiles_.k;
       for (std::int64_t p = row; p < row_end; ++p) {
         const std::int64_t m = p * table_.mr;
-        tile.rows = static_cast<std::int32_t>(std::min<std::int64_t>(table_.mr, s.out_channels - m));
+        tile.rows =
+            static_cast<std::int32_t>(std::min<std::int64_t>(table_.mr, s.out_channels - m));
         tile.a = job.weights + ((group * tiles_.row_panels + p) * tiles_.k + k0) * table_.mr;
         tile.bias =
             job.bias != nullptr && k0 == 0 ? job.bias + group * s.out_channels + m : nullptr;
@@ -334,9 +335,9 @@ class ConvDepthwise final : public Kernel {
     std::byte* epilogue_scratch = workspace + workers_ * block_.bytes();
     const ConvShape& s = shape_;
     const std::int64_t blocks = (s.out[1] + block_.rows - 1) / block_.rows;
-    const double cost =
-        static_cast<double>(block_.rows) *
-            (10 + static_cast<double>(s.out[2] * (s.taps + 4)) * 0.04) + 50;
+    const double cost = static_cast<double>(block_.rows) *
+                            (10 + static_cast<double>(s.out[2] * (s.taps + 4)) * 0.04) +
+                        50;
     parallel(s.batch * s.group * blocks, cost, workers_,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
                auto* scratch = reinterpret_cast<float*>(workspace + worker * block_.bytes());
@@ -348,8 +349,7 @@ class ConvDepthwise final : public Kernel {
                  compute(scratch, w + channel * s.taps, bias == nullptr ? 0.0f : bias[channel],
                          y + plane * s.out_plane + row * s.out[2], rows);
                  if (epilogue_.has_loop()) {
-                   epilogue_.apply(operands, plane * s.out_plane + row * s.out[2],
-                                   rows * s.out[2],
+                   epilogue_.apply(operands, plane * s.out_plane + row * s.out[2], rows * s.out[2],
                                    epilogue_scratch + worker * align64(epilogue_.scratch_bytes()),
                                    run);
                  }
@@ -362,8 +362,7 @@ class ConvDepthwise final : public Kernel {
   void copy_rows(float* to, const float* x, std::int64_t row, std::int64_t rows) const noexcept {
     const ConvShape& s = shape_;
     const std::int64_t first = row * s.stride[1] - s.pad[1];
-    const std::int64_t count =
-        (rows - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1;
+    const std::int64_t count = (rows - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1;
     for (std::int64_t r = 0; r < count; ++r) {
       const std::int64_t in_row = first + r;
       for (std::int64_t phase = 0; phase < block_.phases; ++phase, to += block_.pitch) {
@@ -379,8 +378,7 @@ class ConvDepthwise final : public Kernel {
   void copy_row(float* to, const float* from, std::int64_t phase) const noexcept {
     const std::int64_t step = block_.phases, width = shape_.in[2];
     const std::int64_t shift = phase - shape_.pad[2];  // element i is column i * step + shift
-    const std::int64_t begin =
-        std::min(block_.pitch, shift >= 0 ? 0 : (-shift + step - 1) / step);
+    const std::int64_t begin = std::min(block_.pitch, shift >= 0 ? 0 : (-shift + step - 1) / step);
     const std::int64_t end =
         std::clamp<std::int64_t>((width - shift + step - 1) / step, begin, block_.pitch);
     std::memset(to, 0, static_cast<std::size_t>(begin) * 4);
@@ -436,8 +434,8 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
                                  : ConvGemm::workspace(region, workers);
   }
   if (!Epilogue::support(region, workers, choice)) return MINIINFER_UNSUPPORTED;
-  choice.cost_ns = static_cast<std::uint64_t>(
-      200 + shape.flops() / ((is_float ? kFlopsPerNs : 1) * workers));
+  choice.cost_ns =
+      static_cast<std::uint64_t>(200 + shape.flops() / ((is_float ? kFlopsPerNs : 1) * workers));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

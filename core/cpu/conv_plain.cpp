@@ -62,8 +62,8 @@ class ConvPlain final : public Kernel {
                for (std::int64_t i = begin; i < end; ++i) {
                  const std::int64_t channel = i / s.out_plane % channels;
                  const Sum first = bias == nullptr ? Sum{0} : T::load(bias[channel]);
-                 y[i] = T::store(output(x, w, i / s.out_plane / channels, channel,
-                                        i % s.out_plane, first));
+                 y[i] = T::store(
+                     output(x, w, i / s.out_plane / channels, channel, i % s.out_plane, first));
                }
              });
     return MINIINFER_OK;
@@ -101,9 +101,8 @@ class ConvPlain final : public Kernel {
       if (from < 0) continue;
       for (std::int64_t c = 0; c < s.in_channels; ++c) {
         const std::int64_t weight =
-            s.is_transposed
-                ? ((group * s.in_channels + c) * s.out_channels + m) * s.taps + t
-                : ((group * s.out_channels + m) * s.in_channels + c) * s.taps + t;
+            s.is_transposed ? ((group * s.in_channels + c) * s.out_channels + m) * s.taps + t
+                            : ((group * s.out_channels + m) * s.in_channels + c) * s.taps + t;
         sum += T::load(plane[c * s.in_plane + from]) * T::load(w[weight]);
       }
     }

@@ -70,17 +70,17 @@ inline bool conv_is_served(const RegionView& region, bool transpose, miniinfer_c
   const miniinfer_value& x = region.in(0);
   const miniinfer_value& w = region.in(1);
   const miniinfer_value& y = region.out(0);
-  bool ok = is_real_float(x.dtype) && x.dtype == w.dtype && x.dtype == y.dtype &&
-            is_row_major(x) && is_row_major(w) && is_row_major(y);
+  bool ok = is_real_float(x.dtype) && x.dtype == w.dtype && x.dtype == y.dtype && is_row_major(x) &&
+            is_row_major(w) && is_row_major(y);
   ok = ok && attrs.spatial_rank >= 1 && attrs.spatial_rank <= MINIINFER_MAX_SPATIAL &&
        x.rank == attrs.spatial_rank + 2 && w.rank == x.rank && y.rank == x.rank;
   ok = ok && attrs.group > 0 && x.dims[1] % attrs.group == 0 && y.dims[1] % attrs.group == 0;
   if (!ok) {
-    std::snprintf(choice.reason, sizeof choice.reason,
-                  "conv: element types %d, %d, %d, ranks %d, %d, %d with %d spatial axes, group %d: "
-                  "one float type, 1 to 3 spatial axes and row-major operands are served",
-                  x.dtype, w.dtype, y.dtype, x.rank, w.rank, y.rank, attrs.spatial_rank,
-                  attrs.group);
+    std::snprintf(
+        choice.reason, sizeof choice.reason,
+        "conv: element types %d, %d, %d, ranks %d, %d, %d with %d spatial axes, group %d: "
+        "one float type, 1 to 3 spatial axes and row-major operands are served",
+        x.dtype, w.dtype, y.dtype, x.rank, w.rank, y.rank, attrs.spatial_rank, attrs.group);
     return false;
   }
   const ConvShape shape(region, transpose);

@@ -30,7 +30,7 @@ struct TransposeTiles {
     packed = align64(static_cast<std::uint64_t>(s.group * blocks) * plan.packed_a_floats(t) * 4);
   }
   std::int64_t channels, blocks;
-  GemmPlan plan;  // of one block of channels and one tile of columns
+  GemmPlan plan;                           // of one block of channels and one tile of columns
   std::uint64_t columns, scratch, packed;  // bytes
 };
 
@@ -90,27 +90,24 @@ class ConvTranspose final : public Kernel {
     Epilogue::Operands operands;
     if (epilogue_.has_loop()) epilogue_.bind(run, &operands);
     const std::int64_t items = s.batch * s.group * tiles_.blocks;
-    const double cost =
-        items == 0 ? 0 : s.flops() / kFlopsPerNs / static_cast<double>(items) + 200;
-    parallel(items, cost, workers_,
-             [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
-               for (std::int64_t i = begin; i < end; ++i) {
-                 const std::int64_t image = i / tiles_.blocks, block = i % tiles_.blocks;
-                 const std::int64_t first = block * tiles_.channels;
-                 const std::int64_t count = std::min(tiles_.channels, s.out_channels - first);
-                 const std::int64_t group = image % s.group;
-                 const std::int64_t at = (image * s.out_channels + first) * s.out_plane;
-                 fill(y + at, bias == nullptr ? nullptr : bias + group * s.out_channels + first,
-                      count);
-                 add_products(
-                     x + image * s.in_channels * s.in_plane,
-                     w + static_cast<std::uint64_t>(group * tiles_.blocks + block) *
-                             tiles_.plan.packed_a_floats(table_),
-                     y + at, count, workspace + worker * tiles_.scratch);
-                 finish(run, operands, at, count * s.out_plane, y,
-                        epilogue_scratch + worker * align64(epilogue_.scratch_bytes()));
-               }
-             });
+    const double cost = items == 0 ? 0 : s.flops() / kFlopsPerNs / static_cast<double>(items) + 200;
+    parallel(
+        items, cost, workers_, [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t image = i / tiles_.blocks, block = i % tiles_.blocks;
+            const std::int64_t first = block * tiles_.channels;
+            const std::int64_t count = std::min(tiles_.channels, s.out_channels - first);
+            const std::int64_t group = image % s.group;
+            const std::int64_t at = (image * s.out_channels + first) * s.out_plane;
+            fill(y + at, bias == nullptr ? nullptr : bias + group * s.out_channels + first, count);
+            add_products(x + image * s.in_channels * s.in_plane,
+                         w + static_cast<std::uint64_t>(group * tiles_.blocks + block) *
+                                 tiles_.plan.packed_a_floats(table_),
+                         y + at, count, workspace + worker * tiles_.scratch);
+            finish(run, operands, at, count * s.out_plane, y,
+                   epilogue_scratch + worker * align64(epilogue_.scratch_bytes()));
+          }
+        });
     return MINIINFER_OK;
   }
 
@@ -122,7 +119,8 @@ class ConvTranspose final : public Kernel {
       const std::int64_t first = i % tiles_.blocks * tiles_.channels;
       GemmPlan plan = tiles_.plan;
       plan.m = std::min(tiles_.channels, s.out_channels - first) * s.taps;
-      pack_rows(table_, plan, to + static_cast<std::uint64_t>(i) * tiles_.plan.packed_a_floats(table_),
+      pack_rows(table_, plan,
+                to + static_cast<std::uint64_t>(i) * tiles_.plan.packed_a_floats(table_),
                 w + group * s.in_channels * s.out_channels * s.taps + first * s.taps, 1,
                 s.out_channels * s.taps, 0, plan.row_panels(table_));
     }
@@ -144,9 +142,8 @@ class ConvTranspose final : public Kernel {
       plan.m = channels * s.taps;
       plan.n = std::min(plan.n, s.in_plane - n);
       pack_columns(table_, plan, columns, x + n, 1, s.in_plane, 0, plan.column_panels(table_));
-      const GemmOperands operands = {w,     true, 0,        0,      columns, true,
-                                     0,     products, plan.n, nullptr, false,   0,
-                                     0};
+      const GemmOperands operands = {w,        true,   0,       0,     columns, true, 0,
+                                     products, plan.n, nullptr, false, 0,       0};
       multiply(table_, plan, operands, 0, plan.row_panels(table_), 0, plan.column_panels(table_));
       for (std::int64_t m = 0; m < channels; ++m) {
         for (std::int64_t t = 0; t < s.taps; ++t) {
@@ -213,8 +210,8 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   const bool is_float = region.in(0).dtype == MINIINFER_FLOAT32;
   if (is_float) choice.workspace_bytes = ConvTranspose::workspace(region, workers);
   if (!Epilogue::support(region, workers, choice)) return MINIINFER_UNSUPPORTED;
-  choice.cost_ns = static_cast<std::uint64_t>(
-      500 + ConvShape(region, true).flops() / ((is_float ? kFlopsPerNs : 1) * workers));
+  choice.cost_ns = static_cast<std::uint64_t>(500 + ConvShape(region, true).flops() /
+                                                        ((is_float ? kFlopsPerNs : 1) * workers));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

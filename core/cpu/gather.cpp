@@ -83,8 +83,7 @@ struct IndexWalk {
   }
 
   // The place of position p, or -1 after a fault.
-  std::int64_t place(const std::byte* indices, std::int64_t p,
-                     const miniinfer_run& run_of) const {
+  std::int64_t place(const std::byte* indices, std::int64_t p, const miniinfer_run& run_of) const {
     std::int64_t at = base(p);
     for (int i = 0; i < depth; ++i) {
       const std::int64_t given = index(indices, p * depth + i);
@@ -316,8 +315,8 @@ miniinfer_code support_gather(const RegionView& region, miniinfer_choice& choice
   if (!is_served(region) || attrs.mode < 0 || attrs.mode > MINIINFER_GATHER_ND) {
     return refuse(region, choice, "gather");
   }
-  choice.cost_ns = static_cast<std::uint64_t>(
-      50 + 2 * static_cast<double>(element_count(region.out(0))));
+  choice.cost_ns =
+      static_cast<std::uint64_t>(50 + 2 * static_cast<double>(element_count(region.out(0))));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }
@@ -332,9 +331,9 @@ miniinfer_code support_scatter(const RegionView& region, miniinfer_choice& choic
     return refuse(region, choice, "scatter");
   }
   choice.in_place = 1;
-  choice.cost_ns = static_cast<std::uint64_t>(
-      50 + static_cast<double>(element_count(region.out(0))) +
-      4 * static_cast<double>(element_count(region.in(2))));
+  choice.cost_ns =
+      static_cast<std::uint64_t>(50 + static_cast<double>(element_count(region.out(0))) +
+                                 4 * static_cast<double>(element_count(region.in(2))));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

@@ -25,9 +25,9 @@ struct GemmTile {
   float* c;
   int64_t c_row;
   int64_t k;
-  const float* bias;  // one for each row, or null
-  int32_t rows;       // 1 to mr
-  int32_t columns;    // 1 to nr
+  const float* bias;   // one for each row, or null
+  int32_t rows;        // 1 to mr
+  int32_t columns;     // 1 to nr
   int32_t accumulate;  // to what c holds
   int32_t clamp;       // the result, to [low, high]; NaN stays
   float low;

@@ -61,8 +61,8 @@ inline void multiply(const GemmTable& table, const GemmPlan& plan, const GemmOpe
     for (std::int64_t p = m0; p < m1; ++p) {
       const std::int64_t row = p * table.mr;
       tile.rows = static_cast<std::int32_t>(plan.m - row < table.mr ? plan.m - row : table.mr);
-      tile.a = x.a_packed ? x.a + (p * plan.k + k0) * table.mr
-                          : x.a + row * x.a_row + k0 * x.a_step;
+      tile.a =
+          x.a_packed ? x.a + (p * plan.k + k0) * table.mr : x.a + row * x.a_row + k0 * x.a_step;
       tile.bias = x.bias != nullptr && k0 == 0 ? x.bias + row : nullptr;
       for (std::int64_t q = n0; q < n1; ++q) {
         const std::int64_t column = q * table.nr;

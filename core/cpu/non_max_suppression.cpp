@@ -62,9 +62,9 @@ class NonMaxSuppression final : public Kernel {
     std::int64_t written = 0;
     for (std::int64_t batch = 0; batch < batches_; ++batch) {
       for (std::int64_t c = 0; c < classes_; ++c) {
-        written = select(boxes + batch * boxes_count_ * 4,
-                         scores + (batch * classes_ + c) * boxes_count_, candidates, batch, c, out,
-                         written);
+        written =
+            select(boxes + batch * boxes_count_ * 4, scores + (batch * classes_ + c) * boxes_count_,
+                   candidates, batch, c, out, written);
       }
     }
     if (count_ >= 0) *reinterpret_cast<std::int64_t*>(address(run.args[count_])) = written;
@@ -115,14 +115,14 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   if (region.node_count() != 1 || boxes.dtype != MINIINFER_FLOAT32 ||
       scores.dtype != MINIINFER_FLOAT32 || boxes.rank != 3 || scores.rank != 3 ||
       !is_row_major(boxes) || !is_row_major(scores) || region.out(0).dtype != MINIINFER_INT64) {
-    std::snprintf(choice.reason, sizeof choice.reason,
-                  "non_max_suppression: element types %d and %d, ranks %d and %d: float32 of rank 3 "
-                  "is served",
-                  boxes.dtype, scores.dtype, boxes.rank, scores.rank);
+    std::snprintf(
+        choice.reason, sizeof choice.reason,
+        "non_max_suppression: element types %d and %d, ranks %d and %d: float32 of rank 3 "
+        "is served",
+        boxes.dtype, scores.dtype, boxes.rank, scores.rank);
     return MINIINFER_UNSUPPORTED;
   }
-  choice.workspace_bytes =
-      align64(static_cast<std::uint64_t>(scores.dims[2]) * sizeof(Candidate));
+  choice.workspace_bytes = align64(static_cast<std::uint64_t>(scores.dims[2]) * sizeof(Candidate));
   choice.cost_ns = 200 + 50 * static_cast<std::uint64_t>(element_count(scores));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
@@ -130,10 +130,10 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
 
 }  // namespace
 
-const Family kNonMaxSuppression = {
-    MINIINFER_NON_MAX_SUPPRESSION, sizeof(miniinfer_non_max_suppression_attrs), support,
-    [](const RegionView& region) -> std::unique_ptr<Kernel> {
-      return std::make_unique<NonMaxSuppression>(region);
-    }};
+const Family kNonMaxSuppression = {MINIINFER_NON_MAX_SUPPRESSION,
+                                   sizeof(miniinfer_non_max_suppression_attrs), support,
+                                   [](const RegionView& region) -> std::unique_ptr<Kernel> {
+                                     return std::make_unique<NonMaxSuppression>(region);
+                                   }};
 
 }  // namespace miniinfer::cpu

@@ -55,8 +55,8 @@ class ResizeNearest final : public Kernel {
         in_(region.arg_in(0)),
         out_(region.arg_out(0)) {
     const double value = region.attrs<miniinfer_resize_attrs>().extrapolation;
-    const Primitive cast = primitives().cast[MINIINFER_FLOAT64][std::min<int>(
-        region.in(0).dtype, kDtypes - 1)];
+    const Primitive cast =
+        primitives().cast[MINIINFER_FLOAT64][std::min<int>(region.in(0).dtype, kDtypes - 1)];
     if (cast != nullptr) cast(&extrapolation_, &value, nullptr, nullptr, 1);
     // Identical inner axes are copied as runs.
     while (!axes_.empty() && axes_.back().is_identity) {
@@ -136,7 +136,8 @@ struct ResizeSpace {
   explicit ResizeSpace(const RegionView& region) {
     dtype = region.in(0).dtype;
     const bool narrow = dtype == MINIINFER_FLOAT16 || dtype == MINIINFER_BFLOAT16;
-    compute = dtype == MINIINFER_FLOAT32 || narrow ? int{MINIINFER_FLOAT32} : int{MINIINFER_FLOAT64};
+    compute =
+        dtype == MINIINFER_FLOAT32 || narrow ? int{MINIINFER_FLOAT32} : int{MINIINFER_FLOAT64};
     std::int64_t elements = element_count(region.in(0));
     std::int64_t most = elements;
     for (int i = 0; i < region.in(0).rank; ++i) {
@@ -206,8 +207,7 @@ class ResizeSmooth final : public Kernel {
           result[i] += static_cast<T>(result[i] < 0 ? -1e-6 : 1e-6);
         }
       }
-      primitives().cast[space_.compute][space_.dtype](out, result, nullptr, nullptr,
-                                                      elements_out_);
+      primitives().cast[space_.compute][space_.dtype](out, result, nullptr, nullptr, elements_out_);
     }
     return MINIINFER_OK;
   }
@@ -311,8 +311,7 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
     return MINIINFER_UNSUPPORTED;
   }
   if (!is_nearest) choice.workspace_bytes = 2 * ResizeSpace(region).buffer;
-  choice.cost_ns = static_cast<std::uint64_t>(
-      100 + 3 * static_cast<double>(element_count(out)));
+  choice.cost_ns = static_cast<std::uint64_t>(100 + 3 * static_cast<double>(element_count(out)));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

@@ -192,7 +192,38 @@ Status upgrade_scatter(UpgradeContext& context) {
   return {};
 }
 
+// Compress becomes Gather by the positions where the condition holds.
+Status upgrade_compress(UpgradeContext& context) {
+  Node& node = context.node;
+  if (node.inputs.size() != 2) return invalid("has %zu inputs, takes 2", node.inputs.size());
+  const auto add = [&](const char* op, std::vector<ValueId> inputs) {
+    Node made;
+    made.op = op;
+    made.inputs = std::move(inputs);
+    made.outputs = {context.graph.add_value({})};
+    made.origin = node.origin;
+    const ValueId out = made.outputs[0];
+    context.graph.add_node(std::move(made));
+    return out;
+  };
+  const std::int64_t flat[] = {-1};
+  const ValueId flat_shape = context.graph.add_constant(make_constant_ints(flat));
+  if (node.attributes.find("axis") == nullptr) {
+    node.inputs[0] = add("Reshape", {node.inputs[0], flat_shape});
+  }
+  const ValueId positions = add("NonZero", {node.inputs[1]});
+  node.inputs[1] = add("Reshape", {positions, flat_shape});
+  node.op = "Gather";
+  return {};
+}
+
 const Operator kTable[] = {
+    {.name = "Compress",
+     .since = 9,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .attributes = {{"axis", AttributeSpec::Int}},
+     .upgrade = upgrade_compress},
     {.name = "Gather",
      .min_inputs = 2,
      .max_inputs = 2,

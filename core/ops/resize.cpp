@@ -84,11 +84,9 @@ Result<Plan> plan_resize(const Attributes& attributes, const Shape& in, const Co
     if (!factors.empty()) {
       if (!(factors[i] > 0) || factors[i] > 1e9) return invalid("a scale is %g", factors[i]);
       const double span = crops ? plan.roi_end[axis] - plan.roi_begin[axis] : 1;
-      // Scales come as float32: a product meant to be whole must not fall just below.
-      const double exact = size * span * factors[i];
-      const double nearest = std::round(exact);
-      plan.out[axis] = static_cast<std::int64_t>(
-          std::abs(exact - nearest) < 1e-5 * std::max(1.0, nearest) ? nearest : std::floor(exact));
+      // In float32, as ONNX specifies it: there 0.7 of 10 is 7.
+      const float wanted_size = static_cast<float>(size * span) * static_cast<float>(factors[i]);
+      plan.out[axis] = static_cast<std::int64_t>(std::max(std::floor(wanted_size), 0.0f));
       plan.scale[axis] = factors[i];
     } else if (common > 0) {
       plan.out[axis] = static_cast<std::int64_t>(std::floor(common * size + 0.5));
@@ -160,8 +158,21 @@ void use_old_coordinates(Attributes& attributes) {
 }
 
 Status upgrade_resize(UpgradeContext& context) {
-  if (context.opset >= 11) return {};
   Node& node = context.node;
+  if (context.opset >= 11) {
+    // Gone since opset 13. Rounding down where no half is taken off is rounding to the nearest.
+    Attributes& attributes = node.attributes;
+    if (attributes.get_string("coordinate_transformation_mode", "") != "tf_half_pixel_for_nn") {
+      return {};
+    }
+    if (attributes.get_string("mode", "nearest") != "nearest" ||
+        attributes.get_string("nearest_mode", "round_prefer_floor") != "floor") {
+      return unsupported("tf_half_pixel_for_nn with another rounding than floor");
+    }
+    attributes.set("coordinate_transformation_mode", std::string("half_pixel"));
+    attributes.set("nearest_mode", std::string("round_prefer_ceil"));
+    return {};
+  }
   if (node.inputs.size() == 2) node.inputs = {node.inputs[0], kNoValue, node.inputs[1]};
   use_old_coordinates(node.attributes);
   return {};

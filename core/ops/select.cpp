@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "core/ops/families.hpp"
-#include "core/ops/lowering.hpp"
+#include "core/ops/lowering_reduce.hpp"
 #include "miniinfer/abi/op/select.h"
 
 namespace miniinfer {
@@ -147,6 +147,33 @@ Status lower_cum_sum(LowerContext& context) {
   return {};
 }
 
+// Each product is that of a window that reaches to the beginning, or with `reverse` to the end.
+Status lower_cum_prod(LowerContext& context) {
+  const Shape& in = context.shape(0);
+  const std::vector<std::int64_t> given = context.ints(1).value_or(std::vector<std::int64_t>());
+  if (given.size() != 1) return invalid("axis has %zu elements", given.size());
+  Result<std::int64_t> axis = normalise_axis(given.front(), in.size());
+  if (!axis) return axis.status();
+  const AxisView view = view_axis(in, static_cast<std::size_t>(*axis));
+  const bool reverse = context.attributes().get_int("reverse", 0) != 0;
+  ValueId value = context.view(context.in(0), view.shape());
+  if (context.attributes().get_int("exclusive", 0) != 0) {
+    // The element leaves its own product: all move on by one, and a 1 comes in.
+    const std::uint64_t one = element_bits(*make_constant_scalar(context.dtype(0), 1));
+    const std::int64_t begin = reverse ? -1 : 1;
+    value = emit_pad(context, value, {0, begin, 0}, {0, -begin, 0}, one);
+  }
+  miniinfer_reduce_attrs attrs{};
+  attrs.kind = MINIINFER_REDUCE_PROD;
+  for (std::size_t i = 0; i < 3; ++i) attrs.window[i] = attrs.stride[i] = attrs.dilation[i] = 1;
+  attrs.window[1] = view.size;
+  (reverse ? attrs.pad_end : attrs.pad_begin)[1] = view.size - 1;
+  const ValueId result =
+      context.emit(MINIINFER_REDUCE, make_attrs(attrs), {value}, context.dtype(0), view.shape());
+  context.set_output(0, context.view(result, context.out_shape(0)));
+  return {};
+}
+
 const Operator kTable[] = {
     {.name = "TopK",
      .min_inputs = 2,
@@ -175,6 +202,14 @@ const Operator kTable[] = {
      .data_dependent = true,
      .infer = infer_non_max_suppression,
      .lower = lower_non_max_suppression},
+    {.name = "CumProd",
+     .since = 26,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .attributes = {{"exclusive", AttributeSpec::Int}, {"reverse", AttributeSpec::Int}},
+     .host_inputs = 1u << 1,
+     .infer = infer_same,
+     .lower = lower_cum_prod},
     {.name = "CumSum",
      .since = 11,
      .min_inputs = 2,

@@ -141,9 +141,10 @@ Result<Specialised> specialise(const Graph& model, std::span<const InputFact> in
   std::vector<ValueId> results;
   std::vector<ValueId> rest_outputs;
   const auto index_in = [](std::vector<ValueId>& list, ValueId id) {
-    const auto found = std::find(list.begin(), list.end(), id);
-    if (found == list.end()) list.push_back(id);
-    return static_cast<std::uint32_t>(found - list.begin());
+    const auto index = static_cast<std::uint32_t>(std::find(list.begin(), list.end(), id) -
+                                                  list.begin());
+    if (index == list.size()) list.push_back(id);
+    return index;
   };
   std::vector<std::pair<bool, std::uint32_t>> outputs;  // late?, index
   for (const ValueId output : graph.outputs) {

@@ -198,7 +198,7 @@ Result<Session> Runtime::load(const Model& model, std::string_view device_list,
   const bool only_host = shared->devices.size() == 1 && shared->devices[0] == shared->host;
   if (fixed || !only_host) {
     const Result<PlanPtr> plan = impl->plan_for({});
-    if (!plan && (fixed || !plan.status().nodes().empty())) return plan.status();
+    if (!plan && (fixed || plan.status().code() == Code::Unsupported)) return plan.status();
   }
   progress(1.0, "ready");
   return Session(std::move(impl));

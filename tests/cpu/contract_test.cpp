@@ -48,8 +48,15 @@ std::size_t at(const Dims& own, const Dims& all, std::size_t batch, std::int64_t
 }
 
 void check(Random& random, const Case& c, int dtype, ReluNode::Kind kind) {
-  CAPTURE(c.m); CAPTURE(c.n); CAPTURE(c.k); CAPTURE(c.ta); CAPTURE(c.tb); CAPTURE(c.constant);
-  CAPTURE(dtype); CAPTURE(kind); CAPTURE(c.batch_a.size());
+  CAPTURE(c.m);
+  CAPTURE(c.n);
+  CAPTURE(c.k);
+  CAPTURE(c.ta);
+  CAPTURE(c.tb);
+  CAPTURE(c.constant);
+  CAPTURE(dtype);
+  CAPTURE(kind);
+  CAPTURE(c.batch_a.size());
   const Dims all = joined(c);
   const Dims da = with(c.batch_a, c.m, c.k, c.ta), db = with(c.batch_b, c.k, c.n, c.tb);
   const Dims dc = with(all, c.m, c.n, false);
@@ -60,7 +67,8 @@ void check(Random& random, const Case& c, int dtype, ReluNode::Kind kind) {
   ReluNode relu(kind);
   const auto a = builder.input(dtype, da), b = builder.input(dtype, db);
   if (c.constant) builder[b].flags = MINIINFER_VALUE_CONSTANT;
-  const auto y = dtype == MINIINFER_FLOAT32 ? relu.produced(builder, dc) : builder.output(dtype, dc);
+  const auto y =
+      dtype == MINIINFER_FLOAT32 ? relu.produced(builder, dc) : builder.output(dtype, dc);
   builder.node(MINIINFER_CONTRACT, &attrs, {a, b}, {y});
   relu.follow(builder, y, dc);
   auto va = random_elements(random, dtype, count_of(da), false);
@@ -90,8 +98,9 @@ void check(Random& random, const Case& c, int dtype, ReluNode::Kind kind) {
               wrapped += static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(w);
             }
           }
-          const std::size_t to = (i * static_cast<std::size_t>(c.m * c.n) +
-                                  static_cast<std::size_t>(r * c.n + q)) * sizeof(S);
+          const std::size_t to =
+              (i * static_cast<std::size_t>(c.m * c.n) + static_cast<std::size_t>(r * c.n + q)) *
+              sizeof(S);
           S stored;
           if constexpr (reference::kIsFloat<S>) {
             float residual;
@@ -153,7 +162,8 @@ TEST_CASE("Contract serves every number type, and integers wrap") {
 TEST_CASE("Contract refuses types that differ, with a reason") {
   RegionBuilder builder;
   miniinfer_contract_attrs attrs{};
-  const auto a = builder.input(MINIINFER_FLOAT32, {2, 2}), b = builder.input(MINIINFER_INT8, {2, 2});
+  const auto a = builder.input(MINIINFER_FLOAT32, {2, 2}),
+             b = builder.input(MINIINFER_INT8, {2, 2});
   builder.node(MINIINFER_CONTRACT, &attrs, {a, b}, {builder.output(MINIINFER_FLOAT32, {2, 2})});
   const Outputs got = run_family(cpu::kContract, builder, {});
   CHECK(got.code == MINIINFER_UNSUPPORTED);

@@ -80,10 +80,8 @@ std::vector<double> convolve(const Case& c, bool transpose, const std::vector<do
               }
               if (!inside) continue;
               const std::int64_t from = transpose ? p : q, to = transpose ? q : p;
-              const std::int64_t x_at =
-                  ((n * c.group + g) * c.in_channels + i) * volume(in) + from;
-              const std::int64_t y_at =
-                  ((n * c.group + g) * c.out_channels + o) * volume(out) + to;
+              const std::int64_t x_at = ((n * c.group + g) * c.in_channels + i) * volume(in) + from;
+              const std::int64_t y_at = ((n * c.group + g) * c.out_channels + o) * volume(out) + to;
               y[static_cast<std::size_t>(y_at)] +=
                   x[static_cast<std::size_t>(x_at)] * w[static_cast<std::size_t>(weight)];
             }
@@ -108,9 +106,18 @@ std::vector<double> numbers(int dtype, const std::vector<std::byte>& data) {
 
 void check(Random& random, const Case& c, bool transpose, int dtype, ReluNode::Kind kind,
            bool constant, bool with_bias) {
-  CAPTURE(transpose); CAPTURE(dtype); CAPTURE(kind); CAPTURE(constant); CAPTURE(with_bias);
-  CAPTURE(c.group); CAPTURE(c.in_channels); CAPTURE(c.out_channels); CAPTURE(c.in.size());
-  CAPTURE(c.in.back()); CAPTURE(c.window.back()); CAPTURE(c.stride.back());
+  CAPTURE(transpose);
+  CAPTURE(dtype);
+  CAPTURE(kind);
+  CAPTURE(constant);
+  CAPTURE(with_bias);
+  CAPTURE(c.group);
+  CAPTURE(c.in_channels);
+  CAPTURE(c.out_channels);
+  CAPTURE(c.in.size());
+  CAPTURE(c.in.back());
+  CAPTURE(c.window.back());
+  CAPTURE(c.stride.back());
   Dims dx = {c.batch, c.group * c.in_channels}, dy = {c.batch, c.group * c.out_channels};
   Dims dw = transpose ? Dims{c.group * c.in_channels, c.out_channels}
                       : Dims{c.group * c.out_channels, c.in_channels};
@@ -132,7 +139,8 @@ void check(Random& random, const Case& c, bool transpose, int dtype, ReluNode::K
   if (constant) builder[w].flags = MINIINFER_VALUE_CONSTANT;
   std::vector<std::uint32_t> in = {x, w};
   in.push_back(with_bias ? builder.input(dtype, {dy[1]}) : builder.absent());
-  const auto y = dtype == MINIINFER_FLOAT32 ? relu.produced(builder, dy) : builder.output(dtype, dy);
+  const auto y =
+      dtype == MINIINFER_FLOAT32 ? relu.produced(builder, dy) : builder.output(dtype, dy);
   builder.node(transpose ? MINIINFER_CONV_TRANSPOSE : MINIINFER_CONV, &attrs, in, {y});
   relu.follow(builder, y, dy);
   auto vx = random_elements(random, dtype, count_of(dx), false);
@@ -142,8 +150,7 @@ void check(Random& random, const Case& c, bool transpose, int dtype, ReluNode::K
   std::vector<std::byte*> inputs = {vx.data(), vw.data()};
   if (with_bias) inputs.push_back(vb.data());
   if (kind == ReluNode::Residual) inputs.push_back(vr.data());
-  const Outputs got =
-      run_family(transpose ? cpu::kConvTranspose : cpu::kConv, builder, inputs);
+  const Outputs got = run_family(transpose ? cpu::kConvTranspose : cpu::kConv, builder, inputs);
   REQUIRE_MESSAGE(got.code == MINIINFER_OK, got.reason);
   std::vector<double> bias = numbers(dtype, vb);
   if (!with_bias) bias.assign(bias.size(), 0);
@@ -154,7 +161,9 @@ void check(Random& random, const Case& c, bool transpose, int dtype, ReluNode::K
   }
   const std::vector<double> result = numbers(dtype, got.data[0]);
   REQUIRE(result.size() == want.size());
-  const double relative = dtype == MINIINFER_BFLOAT16 ? 1e-2 : dtype == MINIINFER_FLOAT16 ? 2e-3 : 0;
+  const double relative = dtype == MINIINFER_BFLOAT16  ? 1e-2
+                          : dtype == MINIINFER_FLOAT16 ? 2e-3
+                                                       : 0;
   std::size_t bad = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
     const double error = result[i] - want[i];
@@ -220,7 +229,8 @@ TEST_CASE("Conv agrees with its definition for shapes nobody thought of") {
     const auto kind = static_cast<ReluNode::Kind>(pick(random, 0, 2));
     check(random, c, false, MINIINFER_FLOAT32, kind, pick(random, 0, 1) != 0,
           pick(random, 0, 1) != 0);
-    for (std::size_t axis = 0; axis < axes; ++axis) c.end[axis] = std::min<std::int64_t>(c.end[axis], 1);
+    for (std::size_t axis = 0; axis < axes; ++axis)
+      c.end[axis] = std::min<std::int64_t>(c.end[axis], 1);
     for (std::size_t axis = 0; axis < axes; ++axis) c.begin[axis] = 0;
     if (*std::min_element(c.in.begin(), c.in.end()) < 2) continue;
     check(random, c, true, MINIINFER_FLOAT32, kind, pick(random, 0, 1) != 0,

@@ -58,15 +58,4 @@ struct ReluNode {
   miniinfer_pointwise_attrs attrs{};
 };
 
-inline std::size_t far_apart(const std::vector<float>& got, const std::vector<double>& want,
-                             double tolerance) {
-  if (got.size() != want.size()) return static_cast<std::size_t>(-1);
-  std::size_t bad = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    const double error = static_cast<double>(got[i]) - want[i];
-    bad += !(error <= tolerance && error >= -tolerance);
-  }
-  return bad;
-}
-
 }  // namespace miniinfer::test

@@ -11,7 +11,8 @@
 
 namespace miniinfer::test {
 
-// While it lives the kernels' loops run on this many threads of their own, pieces claimed one by one.
+// While it lives the kernels' loops run on this many threads of their own, pieces claimed one by
+// one.
 class ThreadHost {
  public:
   explicit ThreadHost(std::uint32_t threads) : before_(cpu::host()), threads_(threads) {

@@ -68,3 +68,14 @@ TEST_CASE("Scatter became ScatterElements") {
   CHECK(m.value(y).shape == Shape{3, 3});
   CHECK(m.graph.node(m.graph.value(y).producer).op == "ScatterElements");
 }
+
+TEST_CASE("Compress became Gather by the positions where its condition holds") {
+  OpModel m;
+  const ValueId x = m.unknown(DataType::Float32, Shape{3, 2});
+  const ValueId condition = m.unknown(DataType::Bool, Shape{3});
+  const ValueId rows = m.node("Compress", {x, condition}, attributes({{"axis", std::int64_t{0}}}));
+  const ValueId flat = m.node("Compress", {x, condition});
+  REQUIRE(m.infer().ok());
+  CHECK(m.value(rows).shape == Shape{-1, 2});
+  CHECK(m.value(flat).shape == Shape{-1});
+}

@@ -58,3 +58,17 @@ TEST_CASE("Upsample became Resize with asymmetric coordinates") {
   CHECK(attrs.nearest == MINIINFER_NEAREST_FLOOR);
   CHECK(attrs.scale[1] == 2);
 }
+
+TEST_CASE("the coordinates of opset 11 for nearest neighbours are those of half pixels") {
+  OpModel m;
+  const ValueId y =
+      m.node("Resize", {m.input(floats({1, 2}, {2})), kNoValue, m.constant(floats({2}, {1}))},
+             attributes({{"coordinate_transformation_mode", std::string("tf_half_pixel_for_nn")},
+                         {"nearest_mode", std::string("floor")}}),
+             11);
+  Result<Graph> lowered = m.lowered({y});
+  REQUIRE_MESSAGE(lowered.ok(), lowered.status().to_string());
+  const auto& attrs = *static_cast<const miniinfer_resize_attrs*>(lowered->node(0).kernel->abi());
+  CHECK(attrs.coordinate == MINIINFER_COORD_HALF_PIXEL);
+  CHECK(attrs.nearest == MINIINFER_NEAREST_ROUND_PREFER_CEIL);
+}

@@ -63,3 +63,16 @@ TEST_CASE("NonMaxSuppression gives at most so many rows a class") {
   CHECK(attrs.iou_threshold == 0.5f);
   CHECK(attrs.score_threshold == -std::numeric_limits<float>::infinity());
 }
+
+TEST_CASE("CumProd multiplies on, with or without the element itself, from either end") {
+  OpModel m;
+  const ValueId x = m.input(floats({2, 3, 4, 1, 5, 2}, {2, 3}));
+  const ValueId axis = m.constant(ints({1}));
+  const auto with = [](std::int64_t exclusive, std::int64_t reverse) {
+    return attributes({{"exclusive", exclusive}, {"reverse", reverse}});
+  };
+  CHECK(m.run(m.node("CumProd", {x, axis})) == Values{2, 6, 24, 1, 5, 10});
+  CHECK(m.run(m.node("CumProd", {x, axis}, with(1, 0))) == Values{1, 2, 6, 1, 1, 5});
+  CHECK(m.run(m.node("CumProd", {x, axis}, with(0, 1))) == Values{24, 12, 4, 10, 10, 2});
+  CHECK(m.run(m.node("CumProd", {x, axis}, with(1, 1))) == Values{12, 4, 1, 10, 2, 1});
+}
