@@ -11,6 +11,7 @@
 #include "core/cpu/epilogue.hpp"
 #include "core/cpu/gemm_driver.hpp"
 #include "core/cpu/parallel.hpp"
+#include "core/cpu/primitives.hpp"
 
 namespace miniinfer::cpu {
 namespace {
@@ -317,7 +318,15 @@ class ConvDepthwise final : public Kernel {
         epilogue_(region),
         x_(region.arg_in(0)),
         w_(region.arg_in(1)),
-        bias_(has_bias(region) ? region.arg_in(2) : -1) {}
+        bias_(has_bias(region) ? region.arg_in(2) : -1) {
+    const ConvShape& s = shape_;
+    for (std::int64_t t = 0; t < s.taps; ++t) {
+      const std::int64_t column = t % s.window[2] * s.dilation[2];
+      const std::int64_t line = t / s.window[2] * s.dilation[1];
+      tap_[t] =
+          (line * block_.phases + column % block_.phases) * block_.pitch + column / block_.phases;
+    }
+  }
 
   static std::uint64_t workspace(const RegionView& region, std::uint32_t workers) {
     return workers * Block(ConvShape(region, false)).bytes();
@@ -385,7 +394,9 @@ class ConvDepthwise final : public Kernel {
     if (step == 1) {
       std::memcpy(to + begin, from + begin + shift, static_cast<std::size_t>(end - begin) * 4);
     } else {
-      for (std::int64_t i = begin; i < end; ++i) to[i] = from[i * step + shift];
+      primitives().gather_strided_32(
+          reinterpret_cast<std::uint32_t*>(to + begin),
+          reinterpret_cast<const std::uint32_t*>(from) + begin * step + shift, step, end - begin);
     }
     std::memset(to + end, 0, static_cast<std::size_t>(block_.pitch - end) * 4);
   }
@@ -403,13 +414,9 @@ class ConvDepthwise final : public Kernel {
     row.clamp = epilogue_.is_clamp();
     row.low = epilogue_.low();
     row.high = epilogue_.high();
-    for (std::int64_t i = 0; i < rows; ++i) {
-      for (std::int64_t t = 0; t < s.taps; ++t) {
-        const std::int64_t column = t % s.window[2] * s.dilation[2];
-        const std::int64_t line = i * s.stride[1] + t / s.window[2] * s.dilation[1];
-        tap[t] = from + (line * block_.phases + column % block_.phases) * block_.pitch +
-                 column / block_.phases;
-      }
+    const std::int64_t line = s.stride[1] * block_.phases * block_.pitch;
+    for (std::int64_t i = 0; i < rows; ++i, from += line) {
+      for (std::int64_t t = 0; t < s.taps; ++t) tap[t] = from + tap_[t];
       row.out = y + i * s.out[2];
       table_.depthwise(row);
     }
@@ -419,6 +426,7 @@ class ConvDepthwise final : public Kernel {
   std::uint32_t workers_;
   ConvShape shape_;
   Block block_;
+  std::array<std::int64_t, kMaxTaps> tap_;  // from the first row a window reads, in floats
   Epilogue epilogue_;
   int x_, w_, bias_;
 };

@@ -270,7 +270,7 @@ class Scatter final : public Kernel {
     const std::byte* indices = address(run.args[indices_]);
     const std::byte* updates = address(run.args[updates_]);
     std::byte* out = address(run.args[out_]);
-    if (out != data) std::memcpy(out, data, static_cast<std::size_t>(total_));
+    if (out != data && total_ > 0) std::memcpy(out, data, static_cast<std::size_t>(total_));
     const std::int64_t run_bytes = walk_.run * bytes_;
     for (std::int64_t p = 0; p < walk_.positions; ++p, updates += run_bytes) {
       const std::int64_t at = walk_.place(indices, p, run);

@@ -6,7 +6,8 @@
 namespace miniinfer::cpu {
 namespace {
 
-// Where output position x lies on the input's axis.
+// Where output position x lies on the input's axis, by the text of the standard. (ONNX's reference
+// code puts a single output of PYTORCH_HALF_PIXEL at -0.5.)
 double source(const miniinfer_resize_attrs& attrs, int axis, double in, double out, double x) {
   const double scale = attrs.scale[axis];
   const double wide = scale * in;  // the output's size before it was rounded
@@ -23,9 +24,9 @@ double source(const miniinfer_resize_attrs& attrs, int axis, double in, double o
       return at + begin * (in - 1);
     }
     case MINIINFER_COORD_PYTORCH_HALF_PIXEL:
-      return wide == 1 || out == 1 ? -0.5 : half_pixel;
+      return out == 1 ? 0 : half_pixel;
     case MINIINFER_COORD_HALF_PIXEL_SYMMETRIC:
-      return in / 2 * (1 - out / wide) + half_pixel;
+      return in / 2 * (1 - out / wide) + (x + 0.5) / scale - 0.5;
     default:
       return half_pixel;
   }

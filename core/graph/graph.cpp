@@ -46,6 +46,26 @@ void Graph::replace_uses(ValueId from, ValueId to) {
   std::replace(outputs.begin(), outputs.end(), from, to);
 }
 
+namespace {
+
+// A node of a circle: from a node that waits, always on to one that it waits for.
+NodeId on_circle(const Graph& graph, const std::vector<bool>& done, NodeId start) {
+  std::vector<bool> seen(graph.node_count());
+  NodeId id = start;
+  while (!seen[id]) {
+    seen[id] = true;
+    for (const ValueId input : graph.node(id).inputs) {
+      const NodeId producer = input == kNoValue ? kNoNode : graph.value(input).producer;
+      if (producer == kNoNode || done[producer]) continue;
+      id = producer;
+      break;
+    }
+  }
+  return id;
+}
+
+}  // namespace
+
 // Kahn's method. Among nodes that can run, the one that stands first in the present order goes
 // first, so a graph in order stays as it is.
 Status Graph::sort() {
@@ -61,33 +81,35 @@ Status Graph::sort() {
     }
     if (waiting[id] == 0) ready.push(id);
   }
-  std::vector<Node> sorted;
-  sorted.reserve(nodes_.size());
+  std::vector<NodeId> order;
+  order.reserve(nodes_.size());
   std::vector<bool> done(nodes_.size());
   while (!ready.empty()) {
     const NodeId id = ready.top();
     ready.pop();
     done[id] = true;
+    order.push_back(id);
     for (const ValueId output : nodes_[id].outputs) {
       if (output == kNoValue) continue;
       for (const NodeId reader : readers[output]) {
         if (--waiting[reader] == 0) ready.push(reader);
       }
     }
-    sorted.push_back(std::move(nodes_[id]));
   }
   for (NodeId id = 0; id < nodes_.size(); ++id) {
     if (nodes_[id].removed || done[id]) continue;
-    const Status status(Code::InvalidArgument, "node " + describe(*this, id, "").name +
-                                                   " reads, in a circle, what it gives");
-    return status;
+    return {Code::InvalidArgument, "node " + describe(*this, on_circle(*this, done, id), "").name +
+                                       " reads, in a circle, what it gives"};
+  }
+  std::vector<Node> sorted;
+  sorted.reserve(order.size());
+  for (const NodeId id : order) {
+    for (const ValueId output : nodes_[id].outputs) {
+      if (output != kNoValue) values_[output].producer = static_cast<NodeId>(sorted.size());
+    }
+    sorted.push_back(std::move(nodes_[id]));
   }
   nodes_ = std::move(sorted);
-  for (NodeId id = 0; id < nodes_.size(); ++id) {
-    for (const ValueId output : nodes_[id].outputs) {
-      if (output != kNoValue) values_[output].producer = id;
-    }
-  }
   return {};
 }
 

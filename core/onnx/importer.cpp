@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <optional>
 #include <unordered_map>
 
 #include "core/base/format.hpp"
@@ -28,6 +29,13 @@ std::string operator_name(const onnx::Node& node) {
 }
 
 Status invalid(std::string message) { return {Code::InvalidArgument, std::move(message)}; }
+
+ConstantPtr make_strings(std::vector<std::string> strings, Shape shape) {
+  auto constant = std::make_shared<Constant>();
+  constant->type = {DataType::String, std::move(shape)};
+  constant->strings = std::move(strings);
+  return constant;
+}
 
 class Importer {
  public:
@@ -69,11 +77,6 @@ class Importer {
         return invalid("opset of domain '" + printable(domain) + "' is imported twice");
       }
       out_.opsets.emplace_back(printable(canonical_domain(domain)), version);
-    }
-    for (const onnx::Function& function : model_.functions) {
-      for (const auto& [domain, version] : function.opsets) {
-        opsets_.try_emplace(canonical_domain(domain), version);
-      }
     }
     out_.ir_version = model_.ir_version;
     out_.producer = printable(model_.producer);
@@ -168,6 +171,12 @@ class Importer {
                              : std::string(node.name);
   }
 
+  std::optional<std::int64_t> opset_of(const onnx::Node& node) const {
+    if (node.opset != 0) return node.opset;
+    const auto found = opsets_.find(canonical_domain(node.domain));
+    return found != opsets_.end() ? std::optional(found->second) : std::nullopt;
+  }
+
   void refuse(const onnx::Node& node, std::string reason) {
     unsupported_.push_back(
         {printable(label(node)), printable(operator_name(node)), "", std::move(reason)});
@@ -208,27 +217,27 @@ class Importer {
     }
 
     const Operator* op = find_operator(made.op);
-    const auto opset = opsets_.find(canonical_domain(node.domain));
+    const std::optional<std::int64_t> opset = opset_of(node);
     if (op == nullptr) {
       refuse(node, "operator not known");
       return {};
     }
-    if (opset == opsets_.end()) {
+    if (!opset) {
       return invalid("node " + printable(label(node)) + " is of domain '" + printable(node.domain) +
                      "', whose opset is not imported");
     }
-    if (canonical_domain(node.domain).empty() && opset->second > kNewestOpset) {
-      refuse(node, format("opset %lld is newer than %lld", static_cast<long long>(opset->second),
+    if (canonical_domain(node.domain).empty() && *opset > kNewestOpset) {
+      refuse(node, format("opset %lld is newer than %lld", static_cast<long long>(*opset),
                           static_cast<long long>(kNewestOpset)));
       return {};
     }
-    if (opset->second < op->since) {
-      refuse(node, format("opset %lld is older than %lld", static_cast<long long>(opset->second),
+    if (*opset < op->since) {
+      refuse(node, format("opset %lld is older than %lld", static_cast<long long>(*opset),
                           static_cast<long long>(op->since)));
       return {};
     }
     if (op->upgrade != nullptr) {
-      UpgradeContext context{graph_, made, opset->second};
+      UpgradeContext context{graph_, made, *opset};
       Status status = op->upgrade(context);
       defined_.resize(graph_.value_count(), true);
       if (status.code() == Code::Unsupported) {
@@ -295,6 +304,10 @@ class Importer {
                                std::as_bytes(std::span(*floats)));
     } else if (const auto* ints = std::get_if<std::vector<std::int64_t>>(&attribute.value)) {
       constant = make_constant_ints(*ints);
+    } else if (const auto* text = std::get_if<std::string>(&attribute.value)) {
+      constant = make_strings({*text}, {});
+    } else if (const auto* texts = std::get_if<std::vector<std::string>>(&attribute.value)) {
+      constant = make_strings(*texts, {static_cast<std::int64_t>(texts->size())});
     } else {
       refuse(node, "a constant of kind " + printable(attribute.name) + " is not implemented");
       return {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
 #include "miniinfer/status.hpp"
 
@@ -11,17 +12,69 @@ namespace {
 
 using NameMap = std::unordered_map<std::string_view, std::string_view>;
 
-class Inliner {
- public:
-  Inliner(const Model& model, const ImportLimits& limits, std::deque<std::string>& names)
-      : limits_(limits), names_(names) {
-    for (const Function& function : model.functions) {
-      functions_.emplace(key(function.domain, function.name, function.overload), &function);
+// What an instance of a function costs. Instances multiply, so each is paid for before it is made.
+struct Cost {
+  std::uint64_t nodes = 0;
+  std::uint64_t elements = 0;  // of attributes
+  std::uint64_t names = 0;
+  std::uint64_t name_bytes = 0;
+  std::uint64_t references = 0;  // to attributes of the call
+
+  void add_name(std::string_view name) {
+    ++names;
+    name_bytes += name.size();
+  }
+  void add(const Graph& graph) {
+    for (const Tensor& initializer : graph.initializers) add_name(initializer.name);
+    for (const ValueInfo& info : graph.inputs) add_name(info.name);
+    for (const ValueInfo& info : graph.outputs) add_name(info.name);
+    for (const Node& node : graph.nodes) add(node);
+  }
+  void add(const Node& node) {
+    ++nodes;
+    add_name(node.name.empty() ? node.op_type : node.name);
+    for (const std::string_view name : node.inputs) add_name(name);
+    for (const std::string_view name : node.outputs) add_name(name);
+    for (const Attribute& attribute : node.attributes) add(attribute);
+  }
+  void add(const Attribute& attribute) {
+    if (!attribute.function_attribute.empty()) ++references;
+    if (const auto* graph = std::get_if<std::shared_ptr<Graph>>(&attribute.value)) {
+      add(**graph);
+    } else if (const auto* text = std::get_if<std::string>(&attribute.value)) {
+      elements += text->size();
+    } else if (const auto* ints = std::get_if<std::vector<std::int64_t>>(&attribute.value)) {
+      elements += ints->size();
+    } else if (const auto* floats = std::get_if<std::vector<float>>(&attribute.value)) {
+      elements += floats->size();
+    } else if (const auto* texts = std::get_if<std::vector<std::string>>(&attribute.value)) {
+      for (const std::string& one : *texts) elements += 1 + one.size();
     }
   }
+};
 
-  bool needed() const { return !functions_.empty(); }
+class Inliner {
+ public:
+  Inliner(const ImportLimits& limits, std::deque<std::string>& names)
+      : limits_(limits), names_(names) {}
 
+  Status learn(const std::vector<Function>& functions) {
+    for (const Function& function : functions) {
+      Cost cost;
+      for (const Node& node : function.nodes) cost.add(node);
+      for (const Attribute& attribute : function.defaults) cost.add(attribute);
+      for (const std::string_view name : function.outputs) cost.add_name(name);
+      if (!functions_
+               .emplace(key(function.domain, function.name, function.overload),
+                        Known{&function, cost})
+               .second) {
+        return {Code::InvalidArgument, "function " + printable(function.name) + " is there twice"};
+      }
+    }
+    return {};
+  }
+
+  // Depth counts calls and subgraphs alike, since both nest on the stack.
   Status expand(Graph& graph, int depth) {
     std::vector<Node> nodes = std::move(graph.nodes);
     graph.nodes.clear();
@@ -29,10 +82,13 @@ class Inliner {
   }
 
  private:
+  static std::string_view plain(std::string_view domain) {
+    return domain == "ai.onnx" ? std::string_view() : domain;
+  }
+
   static std::string key(std::string_view domain, std::string_view name,
                          std::string_view overload) {
-    return std::string(domain == "ai.onnx" ? "" : domain) + '\n' + std::string(name) + '\n' +
-           std::string(overload);
+    return std::string(plain(domain)) + '\n' + std::string(name) + '\n' + std::string(overload);
   }
 
   std::string_view own(std::string text) { return names_.emplace_back(std::move(text)); }
@@ -44,14 +100,10 @@ class Inliner {
         if (graph == nullptr) continue;
         // Shared with the function's other calls: change a copy.
         *graph = std::make_shared<Graph>(**graph);
-        if (Status status = expand(**graph, depth); !status.ok()) return status;
+        if (Status status = expand(**graph, depth + 1); !status.ok()) return status;
       }
       const auto found = functions_.find(key(node.domain, node.op_type, node.overload));
       if (found == functions_.end()) {
-        if (++total_ > limits_.max_nodes) {
-          return {Code::LimitExceeded, format("more than %llu nodes after inlining functions",
-                                              static_cast<unsigned long long>(limits_.max_nodes))};
-        }
         out.push_back(std::move(node));
         continue;
       }
@@ -61,13 +113,43 @@ class Inliner {
                        printable(node.op_type).c_str(), limits_.max_function_depth)};
       }
       std::vector<Node> body;
-      if (Status status = instantiate(*found->second, node, body); !status.ok()) return status;
+      if (Status status = instantiate(found->second, node, body); !status.ok()) return status;
       if (Status status = expand_into(std::move(body), out, depth + 1); !status.ok()) return status;
     }
     return {};
   }
 
-  Status instantiate(const Function& function, const Node& call, std::vector<Node>& body) {
+  struct Known {
+    const Function* function;
+    Cost cost;
+  };
+
+  Status pay(const Cost& cost, const Node& call, std::size_t prefix) {
+    Cost passed;  // attributes of the call may stand for several of the body
+    for (const Attribute& attribute : call.attributes) passed.add(attribute);
+    spent_.nodes += cost.nodes;
+    spent_.name_bytes += cost.name_bytes + cost.names * prefix;
+    std::uint64_t passed_elements = 0;
+    std::uint64_t passed_nodes = 0;
+    if (!checked_mul(passed.elements, cost.references, &passed_elements) ||
+        !checked_mul(passed.nodes, cost.references, &passed_nodes) ||
+        !checked_add(spent_.nodes, passed_nodes, &spent_.nodes) ||
+        !checked_add(spent_.elements, cost.elements, &spent_.elements) ||
+        !checked_add(spent_.elements, passed_elements, &spent_.elements) ||
+        spent_.nodes > limits_.max_nodes || spent_.name_bytes > limits_.max_inlined_name_bytes ||
+        spent_.elements > limits_.max_attribute_elements) {
+      return {Code::LimitExceeded,
+              format("inlining functions gives more than %llu nodes, %llu bytes of names or %llu "
+                     "elements of attributes",
+                     static_cast<unsigned long long>(limits_.max_nodes),
+                     static_cast<unsigned long long>(limits_.max_inlined_name_bytes),
+                     static_cast<unsigned long long>(limits_.max_attribute_elements))};
+    }
+    return {};
+  }
+
+  Status instantiate(const Known& known, const Node& call, std::vector<Node>& body) {
+    const Function& function = *known.function;
     if (call.inputs.size() > function.inputs.size() ||
         call.outputs.size() > function.outputs.size()) {
       return {Code::InvalidArgument,
@@ -78,6 +160,7 @@ class Inliner {
     const std::string prefix =
         (call.name.empty() ? std::string(function.name) : std::string(call.name)) + "#" +
         std::to_string(++calls_) + "/";
+    if (Status status = pay(known.cost, call, prefix.size()); !status.ok()) return status;
     NameMap names;
     for (std::size_t i = 0; i < function.inputs.size(); ++i) {
       names[function.inputs[i]] = i < call.inputs.size() ? call.inputs[i] : std::string_view();
@@ -101,6 +184,9 @@ class Inliner {
 
   Node rename(Node node, const Node& call, const Function& function, const std::string& prefix,
               NameMap& names) {
+    for (const auto& [domain, version] : function.opsets) {
+      if (plain(domain) == plain(node.domain)) node.opset = version;
+    }
     for (std::string_view& name : node.inputs) name = renamed(name, prefix, names);
     for (std::string_view& name : node.outputs) name = renamed(name, prefix, names);
     node.name = own(prefix + std::string(node.name.empty() ? node.op_type : node.name));
@@ -145,16 +231,17 @@ class Inliner {
 
   const ImportLimits& limits_;
   std::deque<std::string>& names_;
-  std::unordered_map<std::string, const Function*> functions_;
-  std::uint64_t total_ = 0;
+  std::unordered_map<std::string, Known> functions_;
+  Cost spent_;
   std::uint64_t calls_ = 0;
 };
 
 }  // namespace
 
 Status inline_functions(Model& model, const ImportLimits& limits, std::deque<std::string>& names) {
-  Inliner inliner(model, limits, names);
-  if (!inliner.needed()) return {};
+  if (model.functions.empty()) return {};
+  Inliner inliner(limits, names);
+  if (Status status = inliner.learn(model.functions); !status.ok()) return status;
   return inliner.expand(model.graph, 0);
 }
 

@@ -14,8 +14,11 @@ struct ImportLimits {
   std::uint64_t max_name_bytes = 64 << 10;
   std::uint64_t max_rank = 64;
   std::uint64_t max_attribute_elements = 16 << 20;
+  std::uint64_t max_node_attributes = 256;
+  std::uint64_t max_opsets = 256;  // imported by the model or one function
   std::uint64_t max_functions = 10'000;
-  int max_function_depth = 64;
+  int max_function_depth = 64;  // calls inside calls, subgraphs between them included
+  std::uint64_t max_inlined_name_bytes = 256 << 20;
 };
 
 }  // namespace miniinfer

@@ -36,6 +36,7 @@ struct Node {
   std::string_view op_type;
   std::string_view domain;
   std::string_view overload;
+  std::int64_t opset = 0;  // of the function it was inlined from; 0: what the model imports
   std::vector<std::string_view> inputs;
   std::vector<std::string_view> outputs;
   std::vector<Attribute> attributes;

@@ -8,7 +8,11 @@ namespace miniinfer {
 
 Result<NamedTensor> read_onnx_tensor(std::span<const std::byte> bytes) {
   Result<onnx::Tensor> read = onnx::read_tensor(bytes, nullptr, ImportLimits());
-  if (!read) return read.status();
+  if (!read) {
+    // A SequenceProto or an OptionalProto reads like a tensor whose data is missing.
+    return Status(read.status().code(), std::string(read.status().message()),
+                  "a TensorProto is read here, no sequence and no optional");
+  }
   const Constant& constant = *read->constant;
   Result<Tensor> tensor = constant.type.dtype == DataType::String
                               ? Tensor::from_strings(constant.strings, constant.type.shape)

@@ -34,6 +34,9 @@ Result<ExternalRange> external_range(const RawTensor& raw) {
     }
     (key == "offset" ? range.offset : range.length) = number;
   }
+  if (range.location.empty() || range.location.find('\0') != std::string::npos) {
+    return bad(raw, "its external data has no location");
+  }
   return range;
 }
 

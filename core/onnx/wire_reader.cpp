@@ -1,5 +1,6 @@
 #include "core/onnx/wire_reader.hpp"
 
+#include <limits>
 #include <protozero/pbf_reader.hpp>
 
 #include "core/base/format.hpp"
@@ -26,6 +27,8 @@ constexpr std::uint32_t fixed64(std::uint32_t tag) {
   return protozero::tag_and_type(tag, pbf_wire_type::fixed64);
 }
 
+constexpr std::uint64_t kMaxExternalKeys = 64;
+
 // Thrown inside this file only, to leave a nest of messages at once.
 struct Failure {
   Status status;
@@ -33,6 +36,23 @@ struct Failure {
 
 [[noreturn]] void fail(Code code, std::string message, std::string hint = {}) {
   throw Failure{{code, std::move(message), std::move(hint)}};
+}
+
+// As pbf_reader::next, and makes sure that what has a length fits: the accessors take lengths
+// modulo 2^32.
+bool next(pbf_reader& in) {
+  if (!in.next()) return false;
+  if (in.wire_type() == pbf_wire_type::length_delimited) {
+    const protozero::data_view rest = in.data();
+    const char* at = rest.data();
+    const char* const end = at + rest.size();
+    const std::uint64_t length = protozero::decode_varint(&at, end);
+    if (length > static_cast<std::uint64_t>(end - at)) throw protozero::end_of_buffer_exception();
+    if (length > std::numeric_limits<protozero::pbf_length_type>::max()) {
+      fail(Code::LimitExceeded, "a field of 4 GiB or more");
+    }
+  }
+  return true;
 }
 
 class Decoder {
@@ -43,7 +63,7 @@ class Decoder {
 
   Model model(pbf_reader in) {
     Model model;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case varint(1):
           model.ir_version = in.get_int64();
@@ -56,7 +76,7 @@ class Decoder {
           model.has_graph = true;
           break;
         case bytes_field(8):
-          model.opsets.push_back(opset(in.get_message()));
+          add(model.opsets, opset(in.get_message()), limits_.max_opsets, "opset imports");
           break;
         case bytes_field(25):
           count(functions_, limits_.max_functions, "functions");
@@ -72,7 +92,7 @@ class Decoder {
   Tensor tensor(pbf_reader in) {
     RawTensor raw;
     // The type decides how typed fields are read, and may come after them.
-    for (pbf_reader look = in; look.next();) {
+    for (pbf_reader look = in; next(look);) {
       if (look.tag_and_type() == varint(2)) {
         raw.data_type = look.get_int32();
       } else {
@@ -80,7 +100,7 @@ class Decoder {
       }
     }
     const auto dtype = static_cast<DataType>(raw.data_type);
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           for (const std::int64_t dim : in.get_packed_int64()) add_dim(raw.dims, dim);
@@ -134,7 +154,7 @@ class Decoder {
           typed64(raw, "uint64_data", dtype, static_cast<std::int64_t>(in.get_uint64()));
           break;
         case bytes_field(13):
-          raw.external_data.push_back(entry(in.get_message()));
+          add(raw.external_data, entry(in.get_message()), kMaxExternalKeys, "external_data keys");
           break;
         case varint(14):
           raw.external = in.get_int32() == 1;
@@ -170,6 +190,15 @@ class Decoder {
     }
   }
 
+  template <class T>
+  static void add(std::vector<T>& list, T item, std::uint64_t limit, const char* what) {
+    if (list.size() >= limit) {
+      fail(Code::LimitExceeded,
+           format("more than %llu %s", static_cast<unsigned long long>(limit), what));
+    }
+    list.push_back(std::move(item));
+  }
+
   void add_dim(Shape& dims, std::int64_t dim) const {
     if (dims.size() >= limits_.max_rank) {
       fail(Code::LimitExceeded, format("a tensor of more than %llu axes",
@@ -203,7 +232,7 @@ class Decoder {
 
   static std::pair<std::string_view, std::string_view> entry(pbf_reader in) {
     std::pair<std::string_view, std::string_view> entry;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           entry.first = view(in);
@@ -220,7 +249,7 @@ class Decoder {
 
   std::pair<std::string_view, std::int64_t> opset(pbf_reader in) const {
     std::pair<std::string_view, std::int64_t> opset;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           opset.first = name(in);
@@ -241,7 +270,7 @@ class Decoder {
            format("subgraphs nested more than %d deep", limits_.max_graph_depth));
     }
     Graph graph;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           count(nodes_, limits_.max_nodes, "nodes");
@@ -273,13 +302,13 @@ class Decoder {
   }
 
   static std::string_view sparse_name(pbf_reader in) {
-    while (in.next()) {
+    while (next(in)) {
       if (in.tag_and_type() != bytes_field(1)) {
         in.skip();
         continue;
       }
       pbf_reader values = in.get_message();
-      while (values.next()) {
+      while (next(values)) {
         if (values.tag_and_type() == bytes_field(8)) return view(values);
         values.skip();
       }
@@ -289,7 +318,7 @@ class Decoder {
 
   Node node(pbf_reader in, int depth) {
     Node node;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           count(values_, limits_.max_values, "values");
@@ -306,7 +335,8 @@ class Decoder {
           node.op_type = name(in);
           break;
         case bytes_field(5):
-          node.attributes.push_back(attribute(in.get_message(), depth));
+          add(node.attributes, attribute(in.get_message(), depth), limits_.max_node_attributes,
+              "attributes of one node");
           break;
         case bytes_field(7):
           node.domain = name(in);
@@ -343,11 +373,11 @@ class Decoder {
     std::vector<float> floats;
     std::vector<std::int64_t> ints;
     std::vector<std::string> strings;
-    const auto add = [&](auto& list, auto value) {
+    const auto append = [&](auto& list, auto value) {
       grow(list);
       list.push_back(std::move(value));
     };
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           attribute.name = name(in);
@@ -368,19 +398,19 @@ class Decoder {
           attribute.value = std::make_shared<Graph>(graph(in.get_message(), depth + 1));
           break;
         case bytes_field(7):
-          for (const float value : in.get_packed_float()) add(floats, value);
+          for (const float value : in.get_packed_float()) append(floats, value);
           break;
         case fixed32(7):
-          add(floats, in.get_float());
+          append(floats, in.get_float());
           break;
         case bytes_field(8):
-          for (const std::int64_t value : in.get_packed_int64()) add(ints, value);
+          for (const std::int64_t value : in.get_packed_int64()) append(ints, value);
           break;
         case varint(8):
-          add(ints, in.get_int64());
+          append(ints, in.get_int64());
           break;
         case bytes_field(9):
-          add(strings, std::string(view(in)));
+          append(strings, std::string(view(in)));
           break;
         case varint(20):
           attribute.type = in.get_int32();
@@ -392,6 +422,7 @@ class Decoder {
           in.skip();
       }
     }
+    if (attribute.name.empty()) fail(Code::InvalidArgument, "an attribute has no name");
     // An empty list has no field at all: only the type tells. Old files leave the type out.
     enum { kFloats = 6, kInts = 7, kStrings = 8 };
     if (attribute.type == kFloats || !floats.empty()) {
@@ -411,7 +442,7 @@ class Decoder {
 
   ValueInfo value_info(pbf_reader in) {
     ValueInfo info;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           info.name = name(in);
@@ -423,11 +454,12 @@ class Decoder {
           in.skip();
       }
     }
+    if (info.name.empty()) fail(Code::InvalidArgument, "an input or output has no name");
     return info;
   }
 
   void type(pbf_reader in, ValueInfo& info) {
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           info.kind = "tensor";
@@ -456,7 +488,7 @@ class Decoder {
   }
 
   void tensor_type(pbf_reader in, ValueInfo& info) {
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case varint(1): {
           const std::int32_t dtype = in.get_int32();
@@ -467,7 +499,7 @@ class Decoder {
         case bytes_field(2): {
           info.has_shape = true;
           pbf_reader shape = in.get_message();
-          while (shape.next()) {
+          while (next(shape)) {
             if (shape.tag_and_type() == bytes_field(1)) {
               dimension(shape.get_message(), info);
             } else {
@@ -485,7 +517,7 @@ class Decoder {
   void dimension(pbf_reader in, ValueInfo& info) {
     std::int64_t size = -1;
     std::string_view symbol;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case varint(1):
           size = in.get_int64();
@@ -503,7 +535,7 @@ class Decoder {
 
   Function function(pbf_reader in) {
     Function function;
-    while (in.next()) {
+    while (next(in)) {
       switch (in.tag_and_type()) {
         case bytes_field(1):
           function.name = name(in);
@@ -519,13 +551,14 @@ class Decoder {
           function.nodes.push_back(node(in.get_message(), 0));
           break;
         case bytes_field(9):
-          function.opsets.push_back(opset(in.get_message()));
+          add(function.opsets, opset(in.get_message()), limits_.max_opsets, "opset imports");
           break;
         case bytes_field(10):
           function.domain = name(in);
           break;
         case bytes_field(11):
-          function.defaults.push_back(attribute(in.get_message(), 0));
+          add(function.defaults, attribute(in.get_message(), 0), limits_.max_node_attributes,
+              "attributes of one function");
           break;
         case bytes_field(13):
           function.overload = name(in);

@@ -91,11 +91,11 @@ MappedFile::~MappedFile() {
 
 Result<MappedFile> MappedFile::map(int descriptor, const std::string& label, bool single_link) {
   const Descriptor file(descriptor);
-  struct stat info {};
+  struct stat info{};
   if (fstat(file.get(), &info) != 0) return cannot_open(label, errno);
   if (!S_ISREG(info.st_mode)) {
-    return Status(Code::InvalidArgument, format("%s is %s, not a file", label.c_str(),
-                                                kind_of(info.st_mode)));
+    return Status(Code::InvalidArgument,
+                  format("%s is %s, not a file", label.c_str(), kind_of(info.st_mode)));
   }
   if (single_link && info.st_nlink != 1) {
     return Status(Code::InvalidArgument, label + " has another name elsewhere (a hard link)");

@@ -10,8 +10,9 @@
 
 namespace miniinfer {
 
-// A regular file, mapped read-only. Move-only; the bytes live as long as it does. A file that shrinks
-// while it is mapped ends the process when the lost part is read (SIGBUS): replace files by renaming.
+// A regular file, mapped read-only. Move-only; the bytes live as long as it does. A file that
+// shrinks while it is mapped ends the process when the lost part is read (SIGBUS): replace files by
+// renaming.
 class MappedFile {
  public:
   MappedFile() noexcept = default;
@@ -22,8 +23,8 @@ class MappedFile {
   }
   ~MappedFile();
 
-  // NOT_FOUND for a file that is missing or cannot be opened, INVALID_ARGUMENT for what is no regular
-  // file; never waits (a FIFO). An empty file gives no bytes.
+  // NOT_FOUND for a file that is missing or cannot be opened, INVALID_ARGUMENT for what is no
+  // regular file; never waits (a FIFO). An empty file gives no bytes.
   static Result<MappedFile> open(const std::filesystem::path& path);
 
   // A file beneath `folder` by a name that a hostile file may have chosen: no way up, no absolute

@@ -10,8 +10,8 @@
 namespace miniinfer {
 namespace {
 
-// About 5 us: longer than the gap between two kernels of a small model, shorter than what a neighbour
-// on the same core would notice.
+// About 5 us: longer than the gap between two kernels of a small model, shorter than what a
+// neighbour on the same core would notice.
 constexpr int kSpins = 150;
 
 thread_local bool t_in_loop = false;
@@ -26,8 +26,8 @@ struct ThreadPool::Impl {
   void* context = nullptr;
   std::uint32_t helpers = 0;  // workers that may take part
 
-  alignas(64) std::atomic<std::uint64_t> next{0};       // the first item not claimed
-  alignas(64) std::atomic<std::int32_t> failure{0};     // the first code that was not Ok
+  alignas(64) std::atomic<std::uint64_t> next{0};        // the first item not claimed
+  alignas(64) std::atomic<std::int32_t> failure{0};      // the first code that was not Ok
   alignas(64) std::atomic<std::uint32_t> generation{0};  // goes up with each loop; parks workers
   alignas(64) std::atomic<std::uint32_t> open{0};        // seats left in the loop at hand
   alignas(64) std::atomic<std::uint32_t> busy{0};        // workers inside it

@@ -30,6 +30,7 @@ struct Outputs {
   template <class T>
   std::vector<T> as(std::size_t output = 0) const {
     std::vector<T> values(data[output].size() / sizeof(T));
+    if (values.empty()) return values;
     std::memcpy(values.data(), data[output].data(), values.size() * sizeof(T));
     return values;
   }

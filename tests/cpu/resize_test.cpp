@@ -23,7 +23,7 @@ double source(const miniinfer_resize_attrs& a, std::size_t axis, double n, doubl
     case MINIINFER_COORD_ASYMMETRIC:
       return x / scale;
     case MINIINFER_COORD_PYTORCH_HALF_PIXEL:
-      return m == 1 ? -0.5 : (x + 0.5) / scale - 0.5;
+      return m == 1 ? 0 : (x + 0.5) / scale - 0.5;
     case MINIINFER_COORD_HALF_PIXEL_SYMMETRIC:
       return n / 2 * (1 - m / (n * scale)) + (x + 0.5) / scale - 0.5;
     case MINIINFER_COORD_TF_CROP_AND_RESIZE:

@@ -1,0 +1,117 @@
+#include "core/platform/child_process.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+#include "core/base/format.hpp"
+
+extern char** environ;
+
+namespace miniinfer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+int milliseconds_until(Clock::time_point end) {
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+  return left > 0 ? static_cast<int>(left) : 0;
+}
+
+// Reads until the writer is gone or the deadline has passed; false for the latter.
+bool read_answer(int pipe, Clock::time_point end, std::string& answer) {
+  std::array<char, 4096> buffer;
+  while (answer.size() < 64 * 1024) {
+    pollfd waiting{pipe, POLLIN, 0};
+    const int ready = poll(&waiting, 1, milliseconds_until(end));
+    if (ready == 0) return false;
+    if (ready < 0) continue;
+    const ssize_t got = read(pipe, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return true;
+    answer.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  return true;
+}
+
+// Waits for the end; true if it came before the deadline. Without pidfd_open a short sleep stands
+// in.
+bool wait_for_end(pid_t child, Clock::time_point end, int* status) {
+  const int descriptor = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
+  while (true) {
+    if (waitpid(child, status, WNOHANG) == child) break;
+    const int left = milliseconds_until(end);
+    if (left == 0) {
+      if (descriptor >= 0) close(descriptor);
+      return false;
+    }
+    pollfd waiting{descriptor, POLLIN, 0};
+    poll(&waiting, descriptor >= 0 ? 1 : 0, descriptor >= 0 ? left : 1);
+  }
+  if (descriptor >= 0) close(descriptor);
+  return true;
+}
+
+}  // namespace
+
+Result<ChildOutcome> run_child(const std::string& program, std::vector<std::string> arguments,
+                               std::chrono::milliseconds deadline) {
+  constexpr int kAnswer = 3;
+  std::array<int, 2> pipe{};
+  if (pipe2(pipe.data(), O_CLOEXEC) != 0) {
+    return Status(Code::Unavailable,
+                  format("no pipe for %s: %s", program.c_str(), std::strerror(errno)));
+  }
+  arguments.insert(arguments.begin(), program);
+  arguments.emplace_back("--answer-fd");
+  arguments.push_back(std::to_string(kAnswer));
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, pipe[1], kAnswer);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  pid_t child = 0;
+  const int error =
+      posix_spawn(&child, program.c_str(), &actions, &attributes, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  close(pipe[1]);
+  if (error != 0) {
+    close(pipe[0]);
+    return Status(Code::Unavailable,
+                  format("%s cannot be started: %s", program.c_str(), std::strerror(error)));
+  }
+  const Clock::time_point end = Clock::now() + deadline;
+  ChildOutcome outcome;
+  int status = 0;
+  const bool answered = read_answer(pipe[0], end, outcome.answer);
+  close(pipe[0]);
+  if (!answered || !wait_for_end(child, end, &status)) {
+    outcome.timed_out = true;
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+  outcome.exit_status =
+      WIFEXITED(status) ? WEXITSTATUS(status) : 128 + (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+  return outcome;
+}
+
+}  // namespace miniinfer
