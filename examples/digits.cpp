@@ -109,14 +109,14 @@ void read_digits(const miniinfer::Runtime& runtime, const std::string& device,
                  const std::filesystem::path& folder, bool drawing) {
   const Session session = runtime.load(folder / "digits.onnx", device).value();
   const Tensor images = miniinfer::read_onnx_tensor(folder / "images.pb").value().tensor;
-  const auto labels =
-      miniinfer::read_onnx_tensor(folder / "labels.pb").value().tensor.to_vector<std::int64_t>();
+  const Tensor truth = miniinfer::read_onnx_tensor(folder / "labels.pb").value().tensor;
+  const auto labels = truth.to_vector<std::int64_t>().value();
   const auto scores = session.run(images).value().only().value().to_vector<float>().value();
   if (drawing) {
     draw(images.view<float>().value());
     print_scores(scores);
   }
-  std::printf("%-9s %s, %.1f us each\n", device.c_str(), score(scores, labels.value()).c_str(),
+  std::printf("%-9s %s, %.1f us each\n", device.c_str(), score(scores, labels).c_str(),
               microseconds_each(session, images));
 }
 

@@ -193,15 +193,14 @@ class Reduce final : public Kernel {
       }
       if (in_parts_ && ++in_part == kPart) {
         in_part = 0;
-        if (parts++ == 0) {
-          std::memcpy(total, acc, static_cast<std::size_t>(n * acc_bytes_));
-        } else {
-          combine_(total, total, acc, nullptr, n);
-        }
+        add_part(total, acc, loaded, parts++ == 0, n);
         set_identity(acc, n);
       }
     });
-    if (parts > 0) combine_(acc, acc, total, nullptr, n);
+    if (parts > 0) {
+      add_part(total, acc, loaded, false, n);
+      table_.cast[MINIINFER_FLOAT64][dtype_](acc, total, nullptr, nullptr, n);
+    }
     auto* counts = reinterpret_cast<std::int64_t*>(total);
     if (attrs_.kind == MINIINFER_REDUCE_MEAN) {
       for (std::int64_t i = 0; i < n; ++i) {
@@ -209,6 +208,15 @@ class Reduce final : public Kernel {
       }
     }
     finish(acc, counts, n, out + (output * inner.out + column) * in_bytes_);
+  }
+
+  // Parts of a float sum are added in double.
+  void add_part(std::byte* total, const std::byte* part, std::byte* wide, bool first,
+                std::int64_t n) const {
+    const Primitive widen = table_.cast[dtype_][MINIINFER_FLOAT64];
+    widen(first ? total : wide, part, nullptr, nullptr, n);
+    if (first) return;
+    table_.op[MINIINFER_PW_ADD][MINIINFER_FLOAT64](total, total, wide, nullptr, n);
   }
 
   void set_identity(std::byte* acc, std::int64_t n) const {

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "miniinfer/sdk/reference/number.hpp"
@@ -22,6 +25,12 @@ inline std::size_t count_of(const Dims& dims) {
   std::size_t n = 1;
   for (const std::int64_t d : dims) n *= static_cast<std::size_t>(d);
   return n;
+}
+
+inline std::string text(const Dims& dims) {
+  std::string out;
+  for (const std::int64_t d : dims) out += (out.empty() ? "" : ",") + std::to_string(d);
+  return "[" + out + "]";
 }
 
 // Small numbers of a type, zeros and signs among them; now and then a NaN or an infinity.

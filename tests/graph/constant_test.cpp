@@ -11,9 +11,9 @@ namespace {
 
 TEST_CASE("a scalar of every type holds the value it was made from") {
   for (const DataType type :
-       {DataType::Float32, DataType::Float64, DataType::Float16, DataType::BFloat16,
-        DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::UInt8,
-        DataType::UInt16, DataType::UInt32, DataType::UInt64}) {
+       {DataType::Float32, DataType::Float64, DataType::Float16, DataType::BFloat16, DataType::Int8,
+        DataType::Int16, DataType::Int32, DataType::Int64, DataType::UInt8, DataType::UInt16,
+        DataType::UInt32, DataType::UInt64}) {
     CAPTURE(to_string(type));
     const ConstantPtr constant = make_constant_scalar(type, 42);
     CHECK(constant->type == TensorType{type, {}});

@@ -54,7 +54,8 @@ TEST_CASE("a circle is an error that names a node of it, and the graph stays who
   const Status status = graph.sort();
   CHECK(status.code() == Code::InvalidArgument);
   const std::string message(status.message());
-  CHECK((message.find("node B_") != std::string::npos || message.find("node C_") != std::string::npos));
+  CHECK((message.find("node B_") != std::string::npos ||
+         message.find("node C_") != std::string::npos));
   CHECK(ops(graph) == "Victim B C");
 }
 

@@ -98,8 +98,8 @@ inline std::string node(std::string_view op, Names inputs, Names outputs,
 inline std::string value(std::string_view name, DataType type, const Shape& dims) {
   std::string shape;
   for (const std::int64_t dim : dims) shape += bytes(1, dim >= 0 ? integer(1, dim) : "");
-  return bytes(1, name) + bytes(2, bytes(1, integer(1, static_cast<std::int64_t>(type)) +
-                                                bytes(2, shape)));
+  return bytes(1, name) +
+         bytes(2, bytes(1, integer(1, static_cast<std::int64_t>(type)) + bytes(2, shape)));
 }
 
 // The fields of a GraphProto.
