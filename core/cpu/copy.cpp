@@ -36,7 +36,7 @@ struct Plan {
   int outer_rank = 0;
   std::array<Axis, MINIINFER_MAX_RANK> outer;
   std::int64_t items = 1;
-  Axis inner{1, 0, 0};  // dst steps by one element; for Runs: size in bytes
+  Axis inner{1, 0, 0};   // dst steps by one element; for Runs: size in bytes
   Axis second{1, 0, 0};  // of Transposed: src steps by one element
 };
 
@@ -194,9 +194,8 @@ Plan make_plan(const miniinfer_copy_region& region, std::int64_t bytes) {
     plan.body = Plan::Runs;
     plan.inner.size *= bytes;
   } else if (plan.inner.dst == bytes && plan.inner.size >= 4) {
-    const auto contiguous = std::find_if(merged.begin(), merged.end(), [&](const Axis& a) {
-      return a.src == bytes && a.size >= 4;
-    });
+    const auto contiguous = std::find_if(
+        merged.begin(), merged.end(), [&](const Axis& a) { return a.src == bytes && a.size >= 4; });
     if (contiguous != merged.end()) {
       plan.body = Plan::Transposed;
       plan.second = *contiguous;
@@ -328,9 +327,8 @@ class Copy final : public Kernel {
     for (const Plan& plan : plans_) {
       const std::byte* in = address(run.args[in_[plan.input]]);
       const std::int64_t item_bytes =
-          plan.body == Plan::Runs
-              ? plan.inner.size
-              : plan.inner.size * bytes_ * std::min(kBlock, plan.second.size);
+          plan.body == Plan::Runs ? plan.inner.size
+                                  : plan.inner.size * bytes_ * std::min(kBlock, plan.second.size);
       parallel(plan.items, static_cast<double>(item_bytes) * kByteNs + 5, workers_,
                [&](std::int64_t begin, std::int64_t end, std::uint32_t) {
                  run_items_(plan, out, in, begin, end);
@@ -405,8 +403,7 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
     moved += elements;
   }
   choice.workspace_bytes = 0;
-  choice.cost_ns =
-      static_cast<std::uint64_t>(50 + moved * static_cast<double>(bytes) * kByteNs);
+  choice.cost_ns = static_cast<std::uint64_t>(50 + moved * static_cast<double>(bytes) * kByteNs);
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

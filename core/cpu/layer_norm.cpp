@@ -70,7 +70,8 @@ class LayerNorm final : public Kernel {
     dtype_ = x.dtype;
     bytes_ = static_cast<std::int64_t>(element_bytes(dtype_));
     row_rank_ = x.rank - attrs.axis;
-    for (int i = 0; i < row_rank_; ++i) row_dims_[static_cast<std::size_t>(i)] = x.dims[attrs.axis + i];
+    for (int i = 0; i < row_rank_; ++i)
+      row_dims_[static_cast<std::size_t>(i)] = x.dims[attrs.axis + i];
     in_ = region.arg_in(0);
     for (std::uint32_t i = 0; i < 2; ++i) {
       if (wanted(region, i + 1)) affine_[i] = make_affine(region, i + 1);
@@ -100,8 +101,8 @@ class LayerNorm final : public Kernel {
     for (int o = 0; o < 3; ++o) {
       if (out_[o] >= 0) out[o] = address(run.args[out_[o]]);
     }
-    const double cost = 30 + static_cast<double>(layout_.length) *
-                                 (dtype_ == MINIINFER_FLOAT64 ? 2.0 : 0.3);
+    const double cost =
+        30 + static_cast<double>(layout_.length) * (dtype_ == MINIINFER_FLOAT64 ? 2.0 : 0.3);
     parallel(layout_.rows, cost, workers_,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
                for (std::int64_t row = begin; row < end; ++row) {
@@ -187,8 +188,8 @@ class LayerNorm final : public Kernel {
     put(out[2], 2, row, factor);
   }
 
-  void run_double(const double* x, double* y, const double* scale, const double* bias,
-                  double* mean, double* factor) const {
+  void run_double(const double* x, double* y, const double* scale, const double* bias, double* mean,
+                  double* factor) const {
     const std::int64_t n = layout_.length;
     if (!rms_ && n > 0) {
       table_.row[kRowSum][MINIINFER_FLOAT64](mean, x, n);
@@ -251,8 +252,7 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   const Layout layout = make_layout(region);
   choice.workspace_bytes = 2 * layout.row_bytes + layout.worker_bytes * worker_count();
   choice.in_place = 1;
-  choice.cost_ns =
-      static_cast<std::uint64_t>(100 + 0.3 * static_cast<double>(element_count(x)));
+  choice.cost_ns = static_cast<std::uint64_t>(100 + 0.3 * static_cast<double>(element_count(x)));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

@@ -73,8 +73,8 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   if (loop == nullptr) return MINIINFER_UNSUPPORTED;
   choice.workspace_bytes = loop->scratch_bytes() * worker_count();
   choice.in_place = in_place(region);
-  choice.cost_ns = static_cast<std::uint64_t>(
-      100 + loop->element_ns() * static_cast<double>(loop->elements()));
+  choice.cost_ns =
+      static_cast<std::uint64_t>(100 + loop->element_ns() * static_cast<double>(loop->elements()));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
 }

@@ -63,7 +63,8 @@ void collect(std::byte* out, const std::byte* from, std::int64_t stride, std::in
 
 using Input = PointwiseProgram::Input;
 
-// Where an element of the output meets an input: bytes from the base, and the index along each axis.
+// Where an element of the output meets an input: bytes from the base, and the index along each
+// axis.
 struct Spot {
   std::int64_t offset = 0;
   std::array<std::int64_t, MINIINFER_MAX_RANK> index;

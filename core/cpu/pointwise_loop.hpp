@@ -20,9 +20,9 @@ class PointwiseLoop {
                                                char* reason);
   ~PointwiseLoop();
 
-  std::int64_t elements() const noexcept;       // of the output
-  std::size_t scratch_bytes() const noexcept;   // for one worker, aligned to 64
-  double element_ns() const noexcept;           // estimate, on one core
+  std::int64_t elements() const noexcept;      // of the output
+  std::size_t scratch_bytes() const noexcept;  // for one worker, aligned to 64
+  double element_ns() const noexcept;          // estimate, on one core
   std::uint32_t input_count() const noexcept;
   std::uint32_t output_count() const noexcept;
   // True where the program is nothing but max(x, 0) on input 0, for producers that do it in place;

@@ -25,9 +25,7 @@ bool gives_bool(int op) {
          (op >= MINIINFER_PW_EQUAL && op <= MINIINFER_PW_LESS_EQUAL);
 }
 
-int arity(int op) {
-  return op >= MINIINFER_PW_SELECT ? 3 : op >= MINIINFER_PW_ADD ? 2 : 1;
-}
+int arity(int op) { return op >= MINIINFER_PW_SELECT ? 3 : op >= MINIINFER_PW_ADD ? 2 : 1; }
 
 // What an instruction costs an element, roughly.
 double cost_ns(int op, int dtype) {
@@ -118,7 +116,7 @@ class Compiler {
     Primitive loop;
     int operands[3];  // values
     int count;
-    int result;       // value, or -1 - output for the copies at the end
+    int result;  // value, or -1 - output for the copies at the end
   };
 
   template <class... Args>
@@ -379,8 +377,12 @@ class Compiler {
       const int value = outputs_[o];
       const int dtype = values_[value].dtype;
       out_.element_ns += cost_ns(MINIINFER_PW_COPY, dtype);
-      pending_.push_back({MINIINFER_PW_COPY, dtype, table_.op[MINIINFER_PW_COPY][dtype],
-                          {value, value, value}, 1, -1 - o});
+      pending_.push_back({MINIINFER_PW_COPY,
+                          dtype,
+                          table_.op[MINIINFER_PW_COPY][dtype],
+                          {value, value, value},
+                          1,
+                          -1 - o});
       values_[value].last_use = static_cast<int>(pending_.size());
     }
     // First pass: the slots that stay, so that the others come after them.
@@ -465,7 +467,8 @@ class Compiler {
     }
     out_.tile = tile;
     out_.slot_bytes = static_cast<std::size_t>(
-        out_.slots == 0 ? 0 : std::min(tile, (out_.elements + 63) / 64 * 64)) * widest;
+                          out_.slots == 0 ? 0 : std::min(tile, (out_.elements + 63) / 64 * 64)) *
+                      widest;
   }
 
   void find_clamp(const miniinfer_pointwise_attrs& attrs) {

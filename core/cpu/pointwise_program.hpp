@@ -72,7 +72,6 @@ struct PointwiseProgram {
 };
 
 // False, with `why` set, where an opcode, a type or a layout is not served.
-bool compile(const RegionView& region, std::uint32_t node, PointwiseProgram* out,
-             std::string* why);
+bool compile(const RegionView& region, std::uint32_t node, PointwiseProgram* out, std::string* why);
 
 }  // namespace miniinfer::cpu

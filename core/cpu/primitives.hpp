@@ -12,8 +12,8 @@ namespace miniinfer::cpu {
 
 enum : int { kOpCodes = 72, kDtypes = 17 };
 
-// out[i] = op(a[i], b[i], c[i]) for i in [0, n); operands an opcode lacks are not read. `out` may be
-// exactly one of the operands if its elements are no wider or narrower. Gives how many integer
+// out[i] = op(a[i], b[i], c[i]) for i in [0, n); operands an opcode lacks are not read. `out` may
+// be exactly one of the operands if its elements are no wider or narrower. Gives how many integer
 // divisions by zero there were.
 using Primitive = int64_t (*)(void* out, const void* a, const void* b, const void* c, int64_t n);
 

@@ -1,5 +1,5 @@
-// reduce/1: whole axes and windows. The inner axis is either reduced, row by row, or its outputs are
-// accumulated side by side; both are loops over contiguous elements.
+// reduce/1: whole axes and windows. The inner axis is either reduced, row by row, or its outputs
+// are accumulated side by side; both are loops over contiguous elements.
 
 #include <bit>
 #include <cmath>
@@ -159,8 +159,8 @@ class Reduce final : public Kernel {
   }
 
   // Outputs [column, column + ..) of the inner axis side by side.
-  void reduce_columns(const std::byte* in, std::byte* out, std::int64_t output,
-                      std::int64_t column, std::byte* scratch) const {
+  void reduce_columns(const std::byte* in, std::byte* out, std::int64_t output, std::int64_t column,
+                      std::byte* scratch) const {
     const ReduceWalk walk(shape_, output, attrs_.count_pad != 0);
     const ReduceAxis& inner = shape_.inner();
     const std::int64_t end = std::min(inner.out, column + kReduceColumns);
@@ -296,7 +296,8 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   if (in.rank != out.rank || in.rank > MINIINFER_MAX_RANK) {
     return refuse(choice, "reduce: rank %d to rank %d", in.rank, out.rank);
   }
-  if (!is_row_major(in) || !is_row_major(out)) return refuse(choice, "reduce: operands are not row-major");
+  if (!is_row_major(in) || !is_row_major(out))
+    return refuse(choice, "reduce: operands are not row-major");
   const bool is_arg = attrs.kind >= MINIINFER_REDUCE_ARGMAX;
   if (out.dtype != (is_arg ? miniinfer_dtype{MINIINFER_INT64} : in.dtype)) {
     return refuse(choice, "reduce: from element type %d to %d", in.dtype, out.dtype);
@@ -319,8 +320,7 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   const int acc = in.dtype > 0 && in.dtype < kDtypes ? accumulator(in.dtype, attrs.kind) : 0;
   const PrimitiveTable& table = primitives();
   const Kind kind = kind_of(is_arg ? int{MINIINFER_REDUCE_MAX} : attrs.kind);
-  if (acc == 0 || table.row[kind.row][acc] == nullptr ||
-      table.op[kind.opcode][acc] == nullptr ||
+  if (acc == 0 || table.row[kind.row][acc] == nullptr || table.op[kind.opcode][acc] == nullptr ||
       (in.dtype == MINIINFER_BOOL && attrs.kind == MINIINFER_REDUCE_MEAN)) {
     return refuse(choice, "reduce: kind %d of element type %d", attrs.kind, in.dtype);
   }

@@ -51,14 +51,13 @@ class ReduceIndex final : public Kernel {
   miniinfer_code run(const miniinfer_run& run) const noexcept override {
     const S* in = reinterpret_cast<const S*>(address(run.args[in_]));
     std::byte* out = address(run.args[out_]);
-    auto* positions = reinterpret_cast<std::int64_t*>(
-        address(run.args[is_arg_ ? out_ : position_]));
+    auto* positions =
+        reinterpret_cast<std::int64_t*>(address(run.args[is_arg_ ? out_ : position_]));
     const ReduceAxis& inner = shape_.inner();
     const bool rows = inner.role == ReduceAxis::Whole;
     const std::int64_t columns = rows ? 1 : std::min(inner.out, kReduceColumns);
     const std::int64_t blocks = rows ? 1 : (inner.out + kReduceColumns - 1) / kReduceColumns;
-    const double cost =
-        static_cast<double>(shape_.outer_positions() * inner.window * columns) + 20;
+    const double cost = static_cast<double>(shape_.outer_positions() * inner.window * columns) + 20;
     std::byte* scratch = address(run.workspace);
     parallel(shape_.outer_outputs() * blocks, cost, workers_,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
@@ -97,9 +96,9 @@ class ReduceIndex final : public Kernel {
   }
 
   void consider(T value, std::int64_t offset, T& best, std::int64_t& found) const {
-    const bool better = best == best && (value != value || (want_max_ ? value > best : value < best));
-    const bool tie = attrs_.select_last != 0 &&
-                     (value == best || (value != value && best != best));
+    const bool better =
+        best == best && (value != value || (want_max_ ? value > best : value < best));
+    const bool tie = attrs_.select_last != 0 && (value == best || (value != value && best != best));
     if (found < 0 || better || tie) {
       best = value;
       found = offset;

@@ -37,7 +37,8 @@ struct ReduceAxis {
   // Window positions k of output `o` that lie in input positions [-before, in + after).
   Range inside(std::int64_t o, std::int64_t before = 0, std::int64_t after = 0) const {
     const std::int64_t start = o * stride - pad_begin;
-    const std::int64_t begin = std::clamp<std::int64_t>(ceil_div(-before - start, dilation), 0, window);
+    const std::int64_t begin =
+        std::clamp<std::int64_t>(ceil_div(-before - start, dilation), 0, window);
     const std::int64_t end =
         std::clamp<std::int64_t>(ceil_div(in + after - start, dilation), begin, window);
     return {begin, end};
@@ -75,15 +76,15 @@ struct ReduceShape {
   }
 };
 
-inline ReduceShape make_reduce_shape(const miniinfer_reduce_attrs& attrs,
-                                     const miniinfer_value& in, const miniinfer_value& out) {
+inline ReduceShape make_reduce_shape(const miniinfer_reduce_attrs& attrs, const miniinfer_value& in,
+                                     const miniinfer_value& out) {
   ReduceShape shape;
   int count = 0;
   std::int64_t step = element_count(in);
   for (int i = 0; i < in.rank; ++i) {
-    ReduceAxis axis{ReduceAxis::Window, in.dims[i],         out.dims[i],
-                    attrs.window[i],    attrs.stride[i],    attrs.dilation[i],
-                    attrs.pad_begin[i], attrs.pad_end[i],   0};
+    ReduceAxis axis{ReduceAxis::Window, in.dims[i],       out.dims[i],
+                    attrs.window[i],    attrs.stride[i],  attrs.dilation[i],
+                    attrs.pad_begin[i], attrs.pad_end[i], 0};
     step = axis.in > 0 ? step / axis.in : 0;
     axis.step = step;
     if (axis.window == 1 && axis.stride == 1 && axis.pad_begin == 0 && axis.in == axis.out) {
@@ -106,8 +107,8 @@ inline ReduceShape make_reduce_shape(const miniinfer_reduce_attrs& attrs,
     }
     shape.axes[static_cast<std::size_t>(count++)] = axis;
   }
-  if (count == 0) shape.axes[static_cast<std::size_t>(count++)] =
-      {ReduceAxis::Kept, 1, 1, 1, 1, 1, 0, 0, 1};
+  if (count == 0)
+    shape.axes[static_cast<std::size_t>(count++)] = {ReduceAxis::Kept, 1, 1, 1, 1, 1, 0, 0, 1};
   shape.outer = count - 1;
   return shape;
 }

@@ -40,12 +40,10 @@ inline bool same_shape(const miniinfer_value& a, const miniinfer_value& b) {
 }
 
 inline bool is_real_float(int dtype) {
-  return dtype == MINIINFER_FLOAT32 || dtype == MINIINFER_FLOAT64 ||
-         dtype == MINIINFER_FLOAT16 || dtype == MINIINFER_BFLOAT16;
+  return dtype == MINIINFER_FLOAT32 || dtype == MINIINFER_FLOAT64 || dtype == MINIINFER_FLOAT16 ||
+         dtype == MINIINFER_BFLOAT16;
 }
 
-inline bool is_absent(const miniinfer_value& v) {
-  return (v.flags & MINIINFER_VALUE_ABSENT) != 0;
-}
+inline bool is_absent(const miniinfer_value& v) { return (v.flags & MINIINFER_VALUE_ABSENT) != 0; }
 
 }  // namespace miniinfer::cpu

@@ -21,7 +21,9 @@ constexpr std::int64_t kPiece = 1024;  // elements of a row handled at a time
 class Softmax final : public Kernel {
  public:
   explicit Softmax(const RegionView& region)
-      : table_(primitives()), workers_(worker_count()), in_(region.arg_in(0)),
+      : table_(primitives()),
+        workers_(worker_count()),
+        in_(region.arg_in(0)),
         out_(region.arg_out(0)) {
     const auto& attrs = region.attrs<miniinfer_softmax_attrs>();
     split_ = split_at(region.in(0), attrs.axis);
@@ -56,8 +58,9 @@ class Softmax final : public Kernel {
       return MINIINFER_OK;
     }
     const std::int64_t blocks = (split_.inner + kColumns - 1) / kColumns;
-    const double cost = static_cast<double>(split_.length * std::min(split_.inner, kColumns)) *
-                            element_ns * 1.5 + 50;
+    const double cost =
+        static_cast<double>(split_.length * std::min(split_.inner, kColumns)) * element_ns * 1.5 +
+        50;
     parallel(split_.outer * blocks, cost, workers_,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
                for (std::int64_t i = begin; i < end; ++i) {

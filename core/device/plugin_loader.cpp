@@ -198,6 +198,17 @@ Result<const miniinfer_plugin_api*> enter(const SharedLibrary& library,
 
 }  // namespace
 
+std::string_view to_string(PluginState state) noexcept {
+  switch (state) {
+    case PluginState::BuiltIn: return "built-in";
+    case PluginState::Loaded: return "loaded";
+    case PluginState::Refused: return "refused";
+    case PluginState::Shadowed: return "shadowed";
+    case PluginState::Filtered: return "filtered";
+  }
+  return "unknown";
+}
+
 LoaderOptions LoaderOptions::of_process(const PluginSearch& search, fs::path cache) {
   LoaderOptions options;
   options.cache = std::move(cache);

@@ -37,7 +37,8 @@ Dims row_major(const Dims& dims) {
 
 Outputs copy(miniinfer_dtype dtype, std::int64_t in_count, std::int64_t out_count,
              std::vector<std::byte>& in, std::vector<miniinfer_copy_region> regions,
-             bool fill = false, std::uint64_t fill_bits = 0, std::vector<std::byte>* want = nullptr) {
+             bool fill = false, std::uint64_t fill_bits = 0,
+             std::vector<std::byte>* want = nullptr) {
   std::vector<const miniinfer_copy_region*> pointers;
   for (const auto& r : regions) pointers.push_back(&r);
   miniinfer_copy_attrs attrs{};
@@ -97,9 +98,9 @@ TEST_CASE("any permutation of any shape and element size is what the reference m
                               miniinfer::sdk::element_bytes(dtype));
     for (auto& b : in) b = static_cast<std::byte>(random());
     std::vector<std::byte> want;
-    const Outputs out = copy(dtype, count, count, in,
-                             {region_of(permuted, permuted_src, row_major(permuted), offset)},
-                             false, 0, &want);
+    const Outputs out =
+        copy(dtype, count, count, in,
+             {region_of(permuted, permuted_src, row_major(permuted), offset)}, false, 0, &want);
     INFO("round " << round << " type " << dtype << ": " << out.reason);
     REQUIRE(out.code == MINIINFER_OK);
     CHECK(out.data[0] == want);
@@ -124,8 +125,7 @@ TEST_CASE("what no region writes becomes the fill, and sources may be read many 
 TEST_CASE("large copies are cut into pieces and lose nothing") {
   std::vector<std::byte> in(4u << 20);
   for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<std::byte>(i * 2654435761u >> 13);
-  const Outputs out =
-      copy(MINIINFER_UINT8, 4 << 20, 4 << 20, in, {region_of({4 << 20}, {1}, {1})});
+  const Outputs out = copy(MINIINFER_UINT8, 4 << 20, 4 << 20, in, {region_of({4 << 20}, {1}, {1})});
   REQUIRE(out.code == MINIINFER_OK);
   CHECK(out.data[0] == in);
 }
@@ -134,8 +134,8 @@ TEST_CASE("packed elements are copied by whole bytes or refused") {
   std::vector<std::byte> in(8);
   for (std::size_t i = 0; i < 8; ++i) in[i] = static_cast<std::byte>(0x10 * i + 9 - i);
   // [4, 4] elements of 4 bits, rows in reverse order, into a filled [6, 4].
-  const Outputs out = copy(MINIINFER_INT4, 16, 24, in, {region_of({4, 4}, {-4, 1}, {4, 1}, 12, 4)},
-                           true, 0x7);
+  const Outputs out =
+      copy(MINIINFER_INT4, 16, 24, in, {region_of({4, 4}, {-4, 1}, {4, 1}, 12, 4)}, true, 0x7);
   REQUIRE(out.code == MINIINFER_OK);
   std::vector<std::byte> want(12, std::byte{0x77});
   for (std::size_t row = 0; row < 4; ++row) {
@@ -143,8 +143,7 @@ TEST_CASE("packed elements are copied by whole bytes or refused") {
     want[3 + row * 2] = in[(3 - row) * 2 + 1];
   }
   CHECK(out.data[0] == want);
-  const Outputs refused =
-      copy(MINIINFER_INT4, 16, 16, in, {region_of({4, 4}, {1, 4}, {4, 1})});
+  const Outputs refused = copy(MINIINFER_INT4, 16, 16, in, {region_of({4, 4}, {1, 4}, {4, 1})});
   CHECK(refused.code == MINIINFER_UNSUPPORTED);
   CHECK(refused.reason == "copy: region 0 cuts a byte of element type 22");
 }

@@ -59,7 +59,9 @@ struct Rows {
 Rows rows_of(const Dims& dims, std::int64_t axis) {
   Rows rows;
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(dims.size()); ++i) {
-    (i < axis ? rows.outer : i == axis ? rows.length : rows.inner) *= dims[static_cast<std::size_t>(i)];
+    (i < axis    ? rows.outer
+     : i == axis ? rows.length
+                 : rows.inner) *= dims[static_cast<std::size_t>(i)];
   }
   return rows;
 }
@@ -110,7 +112,8 @@ TEST_CASE("softmax and its logarithm hold along every axis in every float type")
           });
           INFO("type " << dtype << " " << text(dims) << " axis " << axis << " log " << logarithm);
           // Half types cannot hold small quotients to their full relative precision.
-          CHECK(wrong(dtype, out.data[0], want, dtype == MINIINFER_FLOAT16 ? 1e-3 : logarithm) == 0);
+          CHECK(wrong(dtype, out.data[0], want, dtype == MINIINFER_FLOAT16 ? 1e-3 : logarithm) ==
+                0);
         }
       }
     }
@@ -162,7 +165,8 @@ TEST_CASE("layer_norm holds with and without mean, scale, bias and further outpu
         std::vector<std::byte*> inputs = {in.data(), scales.data()};
         if ((how & 4) != 0) inputs.push_back(biases.data());
         const Outputs out = run_family(cpu::kLayerNorm, builder, inputs);
-        INFO("type " << dtype << " " << text(dims) << " axis " << axis << " how " << how << out.reason);
+        INFO("type " << dtype << " " << text(dims) << " axis " << axis << " how " << how
+                     << out.reason);
         REQUIRE(out.code == MINIINFER_OK);
         std::vector<Real> want = reals(dtype, in);
         const std::vector<Real> s = reals(dtype, scales);
@@ -196,7 +200,8 @@ TEST_CASE("running sums go both ways, with or without the element itself, and in
   for (const Dims& dims : kShapes) {
     for (const int dtype : kAllTypes) {
       if (dtype == MINIINFER_BOOL) continue;
-      const auto axis = static_cast<std::int32_t>(pick(random, 0, static_cast<std::int64_t>(dims.size()) - 1));
+      const auto axis =
+          static_cast<std::int32_t>(pick(random, 0, static_cast<std::int64_t>(dims.size()) - 1));
       for (const std::uint32_t how : {0u, 1u, 2u, 3u}) {
         miniinfer_cum_sum_attrs attrs{};
         attrs.axis = axis;
@@ -225,7 +230,8 @@ TEST_CASE("running sums go both ways, with or without the element itself, and in
           });
         });
         INFO("type " << dtype << " " << text(dims) << " axis " << axis << " how " << how);
-        CHECK(differences(dtype, out.data[0], want, dtype == MINIINFER_BFLOAT16 ? 0x1p-7 : 1e-3) == 0);
+        CHECK(differences(dtype, out.data[0], want, dtype == MINIINFER_BFLOAT16 ? 0x1p-7 : 1e-3) ==
+              0);
       }
     }
   }

@@ -196,8 +196,8 @@ TEST_CASE("an input's strides may be any") {
     const auto z = c.builder.output(MINIINFER_FLOAT32, dims);
     c.data.push_back(random_elements(random, MINIINFER_FLOAT32, count_of(dims)));
     c.data.push_back(random_elements(random, MINIINFER_FLOAT32, count_of(dims)));
-    c.builder.node(MINIINFER_POINTWISE, p.finish({p.emit(MINIINFER_PW_SUB, MINIINFER_FLOAT32, a, b)}),
-                   {x, y}, {z});
+    c.builder.node(MINIINFER_POINTWISE,
+                   p.finish({p.emit(MINIINFER_PW_SUB, MINIINFER_FLOAT32, a, b)}), {x, y}, {z});
     compare(c, 0, "strides");
   }
 }
@@ -205,7 +205,8 @@ TEST_CASE("an input's strides may be any") {
 TEST_CASE("functions of float16 and bfloat16 round once to their type") {
   Random random(11);
   for (const int dtype : {MINIINFER_FLOAT16, MINIINFER_BFLOAT16}) {
-    for (const int op : {MINIINFER_PW_EXP, MINIINFER_PW_TANH, MINIINFER_PW_SIGMOID, MINIINFER_PW_SQRT}) {
+    for (const int op :
+         {MINIINFER_PW_EXP, MINIINFER_PW_TANH, MINIINFER_PW_SIGMOID, MINIINFER_PW_SQRT}) {
       Program p;
       const auto a = p.input(dtype);
       Case c;
@@ -302,8 +303,8 @@ TEST_CASE("what cannot be run is refused with a reason") {
   const auto x = c.builder.input(MINIINFER_FLOAT32, {4});
   const auto y = c.builder.output(MINIINFER_FLOAT32, {4});
   c.data.resize(1, std::vector<std::byte>(16));
-  c.builder.node(MINIINFER_POINTWISE, p.finish({p.emit(MINIINFER_PW_SHIFT_LEFT, MINIINFER_FLOAT32, a, a)}),
-                 {x}, {y});
+  c.builder.node(MINIINFER_POINTWISE,
+                 p.finish({p.emit(MINIINFER_PW_SHIFT_LEFT, MINIINFER_FLOAT32, a, a)}), {x}, {y});
   const Outputs out = run_family(cpu::kPointwise, c.builder, c.inputs());
   CHECK(out.code == MINIINFER_UNSUPPORTED);
   CHECK(out.reason == "pointwise: opcode 55 of type 1 is not served");

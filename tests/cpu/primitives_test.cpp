@@ -33,11 +33,41 @@ std::vector<T> samples(std::uint64_t seed, std::size_t count) {
   std::vector<T> values;
   using Limits = std::numeric_limits<T>;
   if constexpr (std::is_floating_point_v<T>) {
-    values = {0,    T(-0.0), 1,   -1,   T(0.5), T(-0.5), T(1.5), T(2.5), T(-2.5), 3, Limits::infinity(),
-              -Limits::infinity(), Limits::quiet_NaN(), Limits::min(), Limits::denorm_min(),
-              -Limits::denorm_min(), Limits::max(), Limits::lowest(), T(88.7), T(-88.7), T(-103.9),
-              T(127.5), T(-128.5), T(255.9), T(32767.5), T(2147483648.0), T(-2147483648.0),
-              T(9.3e18), T(-9.3e18), T(1.9e19), T(65519.0), T(65520.0), T(1e-8), T(8388609), T(1e6)};
+    values = {0,
+              T(-0.0),
+              1,
+              -1,
+              T(0.5),
+              T(-0.5),
+              T(1.5),
+              T(2.5),
+              T(-2.5),
+              3,
+              Limits::infinity(),
+              -Limits::infinity(),
+              Limits::quiet_NaN(),
+              Limits::min(),
+              Limits::denorm_min(),
+              -Limits::denorm_min(),
+              Limits::max(),
+              Limits::lowest(),
+              T(88.7),
+              T(-88.7),
+              T(-103.9),
+              T(127.5),
+              T(-128.5),
+              T(255.9),
+              T(32767.5),
+              T(2147483648.0),
+              T(-2147483648.0),
+              T(9.3e18),
+              T(-9.3e18),
+              T(1.9e19),
+              T(65519.0),
+              T(65520.0),
+              T(1e-8),
+              T(8388609),
+              T(1e6)};
     while (values.size() < count) {
       const double r = static_cast<double>(random()) / 1.8446744073709552e19;
       switch (random() % 4) {
@@ -48,7 +78,8 @@ std::vector<T> samples(std::uint64_t seed, std::size_t count) {
           values.push_back(static_cast<T>(r * 200 - 100));
           break;
         case 2:
-          values.push_back(static_cast<T>(std::ldexp(r - 0.5, static_cast<int>(random() % 280) - 140)));
+          values.push_back(
+              static_cast<T>(std::ldexp(r - 0.5, static_cast<int>(random() % 280) - 140)));
           break;
         default:
           values.push_back(static_cast<T>(std::round(r * 20 - 10)));
@@ -98,15 +129,16 @@ void check_all_opcodes(int dtype, double function_ulps) {
                             (op >= MINIINFER_PW_EQUAL && op <= MINIINFER_PW_LESS_EQUAL);
       if (table->op[op][dtype] == nullptr || compares || op == MINIINFER_PW_SELECT) continue;
       std::vector<T> out(kCount);
-      const std::int64_t faults = table->op[op][dtype](out.data(), a.data(), b.data(), c.data(), kCount);
+      const std::int64_t faults =
+          table->op[op][dtype](out.data(), a.data(), b.data(), c.data(), kCount);
       std::int64_t wanted_faults = 0;
       std::size_t bad = 0;
       double worst = 0;
       T at = 0;
       for (std::size_t i = 0; i < kCount; ++i) {
         if constexpr (std::is_floating_point_v<T>) {
-          const bool inexact = reference::is_function(static_cast<std::uint16_t>(op)) ||
-                               op == MINIINFER_PW_POW;
+          const bool inexact =
+              reference::is_function(static_cast<std::uint16_t>(op)) || op == MINIINFER_PW_POW;
           if (inexact) {
             const double want = op == MINIINFER_PW_POW
                                     ? std::pow(static_cast<double>(a[i]), static_cast<double>(b[i]))
@@ -118,9 +150,11 @@ void check_all_opcodes(int dtype, double function_ulps) {
             }
             continue;
           }
-          const T want = reference::float_instruction(static_cast<std::uint16_t>(op), a[i], b[i], c[i]);
+          const T want =
+              reference::float_instruction(static_cast<std::uint16_t>(op), a[i], b[i], c[i]);
           // The sign of a zero that MIN and MAX choose is free.
-          const bool zeros = want == 0 && out[i] == 0 && (op == MINIINFER_PW_MIN || op == MINIINFER_PW_MAX);
+          const bool zeros =
+              want == 0 && out[i] == 0 && (op == MINIINFER_PW_MIN || op == MINIINFER_PW_MAX);
           if (!zeros && !same(out[i], want)) ++bad, at = a[i];
         } else {
           miniinfer_fault fault{};
@@ -139,8 +173,7 @@ void check_all_opcodes(int dtype, double function_ulps) {
 }
 
 template <class S, class D>
-void check_cast(const cpu::PrimitiveTable* table, int from, int to,
-                const std::vector<S>& values) {
+void check_cast(const cpu::PrimitiveTable* table, int from, int to, const std::vector<S>& values) {
   std::vector<D> out(values.size());
   table->cast[from][to](out.data(), values.data(), nullptr, nullptr,
                         static_cast<std::int64_t>(values.size()));

@@ -66,9 +66,9 @@ void compare(miniinfer_reduce_attrs attrs, int dtype, const Dims& in_dims, const
   double terms = 1;
   for (std::size_t i = 0; i < in_dims.size(); ++i) terms *= static_cast<double>(attrs.window[i]);
   const double relative = sums ? tolerance(dtype) : 0;
-  const double absolute =
-      attrs.kind == MINIINFER_REDUCE_SUM ? relative * 6.25 * terms
-      : attrs.kind == MINIINFER_REDUCE_MEAN ? relative * 6.25 : 0;
+  const double absolute = attrs.kind == MINIINFER_REDUCE_SUM    ? relative * 6.25 * terms
+                          : attrs.kind == MINIINFER_REDUCE_MEAN ? relative * 6.25
+                                                                : 0;
   CHECK(differences(is_arg ? int{MINIINFER_INT64} : dtype, got.data[0], want[0],
                     attrs.kind == MINIINFER_REDUCE_PROD ? relative * 10 : relative, absolute) == 0);
   if (positions) CHECK(got.data[1] == want[1]);
@@ -136,7 +136,8 @@ TEST_CASE("the position of an extreme is the first of a tie, or the last where t
     const int dtype = kAllTypes[pick(random, 0, 12)];
     Dims in;
     for (std::int64_t rank = pick(random, 1, 4); rank > 0; --rank) in.push_back(pick(random, 1, 9));
-    const auto axis = static_cast<std::size_t>(pick(random, 0, static_cast<std::int64_t>(in.size()) - 1));
+    const auto axis =
+        static_cast<std::size_t>(pick(random, 0, static_cast<std::int64_t>(in.size()) - 1));
     in[axis] = pick(random, 1, 200);
     attrs.window[axis] = in[axis];
     Dims out = in;
@@ -148,7 +149,8 @@ TEST_CASE("the position of an extreme is the first of a tie, or the last where t
 TEST_CASE("a window without a position gives the identity") {
   Random random(24);
   for (const int kind : {0, 1, 2, 3, 4}) {
-    for (const int dtype : {MINIINFER_FLOAT32, MINIINFER_FLOAT16, MINIINFER_INT8, MINIINFER_UINT32}) {
+    for (const int dtype :
+         {MINIINFER_FLOAT32, MINIINFER_FLOAT16, MINIINFER_INT8, MINIINFER_UINT32}) {
       auto attrs = plain(kind);
       attrs.window[1] = 0;
       compare(attrs, dtype, {3, 0}, {3, 1}, random, false, "empty");
