@@ -72,6 +72,7 @@ class ConvGemm final : public Kernel {
         w_(region.arg_in(1)),
         bias_(has_bias(region) ? region.arg_in(2) : -1),
         constant_(is_constant(region.in(1))) {
+    has_runs_ = has_runs(shape_, table_);
     is_direct_ = shape_.taps == 1 && shape_.stride == ConvShape::Axes{1, 1, 1} &&
                  shape_.pad == ConvShape::Axes{0, 0, 0} && shape_.in == shape_.out;
   }
@@ -206,6 +207,61 @@ class ConvGemm final : public Kernel {
     }
   }
 
+  // A row of outputs is a run, or several are where the next row of inputs follows in memory.
+  static bool has_runs(const ConvShape& s, const GemmTable& t) {
+    const auto is_small = [](std::int64_t n) { return n <= kMaxWindow; };
+    return s.stride[2] == 1 && std::all_of(s.window.begin(), s.window.end(), is_small) &&
+           s.out_plane > 0 && (t.nr - 2) / s.out[2] + 2 <= kMaxRuns;
+  }
+
+  void make_panel(std::int64_t column, ConvPanel& panel) const {
+    const ConvShape& s = shape_;
+    panel.channels = s.in_channels;
+    panel.channel_stride = s.in_plane;
+    const std::int64_t step[3] = {s.in[1] * s.in[2], s.in[2], 1};
+    for (int axis = 0; axis < 3; ++axis) {
+      panel.window[axis] = s.window[axis];
+      panel.tap_step[axis] = s.dilation[axis] * step[axis];
+      std::fill_n(panel.inside[axis], s.window[axis], 0u);
+    }
+    panel.runs = 0;
+    const auto lanes_below = [](std::int64_t n) { return (std::uint64_t{1} << n) - 1; };
+    std::int64_t z = column / (s.out[1] * s.out[2]), y = column / s.out[2] % s.out[1],
+                 x = column % s.out[2];
+    const std::int64_t count = std::min<std::int64_t>(table_.nr, s.out_plane - column);
+    for (std::int64_t lane = 0; lane < count;) {
+      const std::int64_t n = std::min(s.out[2] - x, count - lane);
+      const std::int64_t first[3] = {z * s.stride[0] - s.pad[0], y * s.stride[1] - s.pad[1],
+                                     x - s.pad[2]};
+      const std::int64_t base = first[0] * step[0] + first[1] * step[1] + first[2] - lane;
+      const auto lanes = static_cast<std::uint32_t>(lanes_below(n) << lane);
+      if (panel.runs > 0 && panel.base[panel.runs - 1] == base) {
+        panel.lanes[panel.runs - 1] |= lanes;
+      } else {
+        panel.base[panel.runs] = base;
+        panel.lanes[panel.runs++] = lanes;
+      }
+      for (int axis = 0; axis < 2; ++axis) {
+        for (std::int64_t t = 0; t < s.window[axis]; ++t) {
+          const std::int64_t at = first[axis] + t * s.dilation[axis];
+          if (at >= 0 && at < s.in[axis]) panel.inside[axis][t] |= lanes;
+        }
+      }
+      for (std::int64_t t = 0; t < s.window[2]; ++t) {
+        const std::int64_t at = first[2] + t * s.dilation[2];
+        const std::int64_t begin = std::clamp<std::int64_t>(-at, 0, n);
+        const std::int64_t end = std::clamp<std::int64_t>(s.in[2] - at, begin, n);
+        panel.inside[2][t] |=
+            static_cast<std::uint32_t>((lanes_below(end) - lanes_below(begin)) << lane);
+      }
+      lane += n;
+      x = 0;
+      if (++y < s.out[1]) continue;
+      y = 0;
+      ++z;
+    }
+  }
+
   void run_tile(const Job& job, std::int64_t image, std::int64_t row, std::int64_t column,
                 std::uint32_t worker) const noexcept {
     const ConvShape& s = shape_;
@@ -219,8 +275,13 @@ class ConvGemm final : public Kernel {
     auto* columns = reinterpret_cast<float*>(job.columns + worker * tiles_.scratch_bytes(table_));
     // Packing the input pays where several row panels read it.
     const bool direct = is_direct_ && row_end - row <= 2;
+    ConvPanel panels[kMaxTilePanels];
     alignas(64) Coordinates places;
-    if (!(direct && last % table_.nr == 0)) {
+    if (has_runs_) {
+      for (std::int64_t q = direct ? last / table_.nr : column; q < column_end; ++q) {
+        make_panel(q * table_.nr, panels[q - column]);
+      }
+    } else if (!(direct && last % table_.nr == 0)) {
       coordinates(first, (column_end - column) * table_.nr, places);
     }
     GemmTile tile;
@@ -235,6 +296,10 @@ class ConvGemm final : public Kernel {
       for (std::int64_t q = column; q < column_end; ++q) {
         if (direct && (q + 1) * table_.nr <= s.out_plane) continue;
         const std::int64_t at = (q - column) * table_.nr;
+        if (has_runs_) {
+          table_.pack_runs(columns + at * tiles_.depth, x, panels[q - column], k0, depth);
+          continue;
+        }
         const std::int32_t* panel[3] = {places[0] + at, places[1] + at, places[2] + at};
         pack_panel(columns + at * tiles_.depth, x, k0, depth, panel);
       }
@@ -281,6 +346,7 @@ class ConvGemm final : public Kernel {
   Epilogue epilogue_;
   int x_, w_, bias_;
   bool constant_;
+  bool has_runs_;
   bool is_direct_;  // the input is the matrix of columns
 };
 

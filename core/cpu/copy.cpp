@@ -8,12 +8,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "core/cpu/parallel.hpp"
+#include "core/cpu/rows.hpp"
 
 namespace miniinfer::cpu {
 namespace {
@@ -175,8 +175,7 @@ Plan make_plan(const miniinfer_copy_region& region, std::int64_t bytes) {
     }
     axes.push_back(axis);
   }
-  std::stable_sort(axes.begin(), axes.end(),
-                   [](const Axis& a, const Axis& b) { return a.dst > b.dst; });
+  std::sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.dst > b.dst; });
   std::vector<Axis> merged;
   for (const Axis& axis : axes) {
     if (!merged.empty() && merged.back().src == axis.src * axis.size &&
@@ -365,36 +364,32 @@ class Copy final : public Kernel {
   std::vector<Plan> plans_;
 };
 
-template <class... Args>
-miniinfer_code refuse(miniinfer_choice& choice, const char* text, Args... args) {
-  std::snprintf(choice.reason, sizeof choice.reason, text, args...);
-  return MINIINFER_UNSUPPORTED;
-}
-
 miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
-  if (region.node_count() != 1) return refuse(choice, "copy: %u nodes", region.node_count());
+  if (region.node_count() != 1) return refuse_region(choice, "copy: %u nodes", region.node_count());
   const auto& attrs = region.attrs<miniinfer_copy_attrs>();
   const miniinfer_value& out = region.out(0);
   const std::int64_t packed = per_byte(out.dtype);
   const std::int64_t bytes = packed > 1 ? 1 : static_cast<std::int64_t>(element_bytes(out.dtype));
-  if (run_items_of(bytes) == nullptr) return refuse(choice, "copy: element type %d", out.dtype);
+  if (run_items_of(bytes) == nullptr)
+    return refuse_region(choice, "copy: element type %d", out.dtype);
   double moved = attrs.fill != 0 ? static_cast<double>(element_count(out)) : 0;
   for (std::uint32_t i = 0; i < attrs.region_count; ++i) {
     miniinfer_copy_region copy = *attrs.regions[i];
     if (copy.input >= region.node().in_count || copy.rank < 0 || copy.rank > MINIINFER_MAX_RANK) {
-      return refuse(choice, "copy: region %u has input %u and rank %d", i, copy.input, copy.rank);
+      return refuse_region(choice, "copy: region %u has input %u and rank %d", i, copy.input,
+                           copy.rank);
     }
     const miniinfer_value& in = region.in(copy.input);
-    if (in.block > 1 || out.block > 1) return refuse(choice, "copy: blocked operands");
+    if (in.block > 1 || out.block > 1) return refuse_region(choice, "copy: blocked operands");
     if (per_byte(in.dtype) != packed || element_bytes(in.dtype) != element_bytes(out.dtype)) {
-      return refuse(choice, "copy: from element type %d to %d", in.dtype, out.dtype);
+      return refuse_region(choice, "copy: from element type %d to %d", in.dtype, out.dtype);
     }
     if (!stays_inside(copy, copy.src_offset, copy.src_strides, element_count(in)) ||
         !stays_inside(copy, copy.dst_offset, copy.dst_strides, element_count(out))) {
-      return refuse(choice, "copy: region %u reaches past its operand", i);
+      return refuse_region(choice, "copy: region %u reaches past its operand", i);
     }
     if (!in_bytes(copy, packed)) {
-      return refuse(choice, "copy: region %u cuts a byte of element type %d", i, out.dtype);
+      return refuse_region(choice, "copy: region %u cuts a byte of element type %d", i, out.dtype);
     }
     double elements = 1;
     for (std::int32_t axis = 0; axis < copy.rank; ++axis) {

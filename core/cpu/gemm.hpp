@@ -14,6 +14,7 @@
 namespace miniinfer::cpu {
 
 enum : int32_t { kMaxPanelRows = 12, kMaxPanelColumns = 32, kMaxTaps = 64 };
+enum : int32_t { kMaxRuns = 8, kMaxWindow = 32 };  // of a ConvPanel
 
 // c[i, j] = sum over k of a[i, k] * b[k, j] for one panel of each.
 struct GemmTile {
@@ -48,6 +49,20 @@ struct DepthwiseRow {
   float high;
 };
 
+// A panel of the columns of a convolution whose outputs along the last axis read neighbours. Lanes
+// form runs: those of a run read one piece of memory, lane j at base + j from the input's channel 0
+// for tap 0. A tap moves all of them by as much, and reads the lanes where each axis is inside.
+struct ConvPanel {
+  int64_t channels;
+  int64_t channel_stride;
+  int64_t window[3];    // each at most kMaxWindow
+  int64_t tap_step[3];  // in floats
+  int32_t runs;         // at least 1
+  int64_t base[kMaxRuns];
+  uint32_t lanes[kMaxRuns];  // a bit for each; no lane is in two runs
+  uint32_t inside[3][kMaxWindow];
+};
+
 struct GemmTable {
   const char* isa;
   int32_t mr;
@@ -65,6 +80,10 @@ struct GemmTable {
   // dst[c * nr + j] = offset[j] < 0 ? 0 : src[c * channel_stride + offset[j]].
   void (*pack_offsets)(float* dst, const float* src, int64_t channel_stride, int64_t channels,
                        const int32_t* offset);
+  // Steps [k0, k0 + depth) of a panel, where step k is channel k % channels of tap k / channels.
+  // Lanes that are in no run, or outside, are zero.
+  void (*pack_runs)(float* dst, const float* src, const ConvPanel& panel, int64_t k0,
+                    int64_t depth);
   void (*depthwise)(const DepthwiseRow& row);
 };
 

@@ -3,7 +3,6 @@
 
 #include <bit>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 
@@ -273,12 +272,6 @@ class Reduce final : public Kernel {
   bool in_parts_;
 };
 
-template <class... Args>
-miniinfer_code refuse(miniinfer_choice& choice, const char* text, Args... args) {
-  std::snprintf(choice.reason, sizeof choice.reason, text, args...);
-  return MINIINFER_UNSUPPORTED;
-}
-
 bool wants_index(const RegionView& region) {
   const auto kind = region.attrs<miniinfer_reduce_attrs>().kind;
   return kind >= MINIINFER_REDUCE_ARGMAX ||
@@ -286,55 +279,57 @@ bool wants_index(const RegionView& region) {
 }
 
 miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
-  if (region.node_count() != 1) return refuse(choice, "reduce: %u nodes", region.node_count());
+  if (region.node_count() != 1)
+    return refuse_region(choice, "reduce: %u nodes", region.node_count());
   const auto& attrs = region.attrs<miniinfer_reduce_attrs>();
   const miniinfer_value& in = region.in(0);
   const miniinfer_value& out = region.out(0);
   if (attrs.kind < MINIINFER_REDUCE_SUM || attrs.kind > MINIINFER_REDUCE_ARGMIN) {
-    return refuse(choice, "reduce: kind %d", attrs.kind);
+    return refuse_region(choice, "reduce: kind %d", attrs.kind);
   }
   if (in.rank != out.rank || in.rank > MINIINFER_MAX_RANK) {
-    return refuse(choice, "reduce: rank %d to rank %d", in.rank, out.rank);
+    return refuse_region(choice, "reduce: rank %d to rank %d", in.rank, out.rank);
   }
   if (!is_row_major(in) || !is_row_major(out))
-    return refuse(choice, "reduce: operands are not row-major");
+    return refuse_region(choice, "reduce: operands are not row-major");
   const bool is_arg = attrs.kind >= MINIINFER_REDUCE_ARGMAX;
   if (out.dtype != (is_arg ? miniinfer_dtype{MINIINFER_INT64} : in.dtype)) {
-    return refuse(choice, "reduce: from element type %d to %d", in.dtype, out.dtype);
+    return refuse_region(choice, "reduce: from element type %d to %d", in.dtype, out.dtype);
   }
   int reduced = 0;
   for (int i = 0; i < in.rank; ++i) {
     if (attrs.window[i] < 0 || attrs.stride[i] < 1 || attrs.dilation[i] < 1) {
-      return refuse(choice, "reduce: axis %d has window %lld, stride %lld, dilation %lld", i,
-                    static_cast<long long>(attrs.window[i]),
-                    static_cast<long long>(attrs.stride[i]),
-                    static_cast<long long>(attrs.dilation[i]));
+      return refuse_region(choice, "reduce: axis %d has window %lld, stride %lld, dilation %lld", i,
+                           static_cast<long long>(attrs.window[i]),
+                           static_cast<long long>(attrs.stride[i]),
+                           static_cast<long long>(attrs.dilation[i]));
     }
     const bool whole = attrs.window[i] == in.dims[i] && out.dims[i] == 1;
     if (attrs.window[i] != 1) ++reduced;
     if (is_arg && attrs.window[i] != 1 && !whole) {
-      return refuse(choice, "reduce: a window is not a whole axis for ARGMAX");
+      return refuse_region(choice, "reduce: a window is not a whole axis for ARGMAX");
     }
   }
-  if (is_arg && reduced > 1) return refuse(choice, "reduce: ARGMAX over %d axes", reduced);
+  if (is_arg && reduced > 1) return refuse_region(choice, "reduce: ARGMAX over %d axes", reduced);
   const int acc = in.dtype > 0 && in.dtype < kDtypes ? accumulator(in.dtype, attrs.kind) : 0;
   const PrimitiveTable& table = primitives();
   const Kind kind = kind_of(is_arg ? int{MINIINFER_REDUCE_MAX} : attrs.kind);
   if (acc == 0 || table.row[kind.row][acc] == nullptr || table.op[kind.opcode][acc] == nullptr ||
       (in.dtype == MINIINFER_BOOL && attrs.kind == MINIINFER_REDUCE_MEAN)) {
-    return refuse(choice, "reduce: kind %d of element type %d", attrs.kind, in.dtype);
+    return refuse_region(choice, "reduce: kind %d of element type %d", attrs.kind, in.dtype);
   }
   if (wants_index(region)) {
     const miniinfer_value& position = is_arg ? out : region.out(1);
     if (position.dtype != MINIINFER_INT64 || !is_row_major(position) ||
         (!is_arg && attrs.kind != MINIINFER_REDUCE_MAX)) {
-      return refuse(choice, "reduce: positions of kind %d as element type %d", attrs.kind,
-                    position.dtype);
+      return refuse_region(choice, "reduce: positions of kind %d as element type %d", attrs.kind,
+                           position.dtype);
     }
   }
   double combined = static_cast<double>(element_count(out));
   for (int i = 0; i < in.rank; ++i) combined *= static_cast<double>(attrs.window[i]);
-  choice.workspace_bytes = kReduceScratchBytes * worker_count();
+  choice.workspace_bytes =
+      std::max<std::uint64_t>(kReduceScratchBytes, pool_scratch_bytes(region)) * worker_count();
   choice.cost_ns = static_cast<std::uint64_t>(100 + combined * (wants_index(region) ? 1 : 0.15));
   choice.flags = MINIINFER_CHOICE_DETERMINISTIC;
   return MINIINFER_OK;
@@ -342,6 +337,7 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
 
 std::unique_ptr<Kernel> create(const RegionView& region) {
   if (wants_index(region)) return make_reduce_index(region);
+  if (pool_scratch_bytes(region) > 0) return make_pool(region);
   return std::make_unique<Reduce>(region);
 }
 

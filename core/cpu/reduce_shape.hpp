@@ -168,6 +168,10 @@ class ReduceWalk {
 // Kernels that also give positions: ARGMAX, ARGMIN, and MAX with a second output.
 std::unique_ptr<Kernel> make_reduce_index(const RegionView& region);
 
+// Windows of float32 over up to three axes: scratch of a worker, 0 where they are not served.
+std::uint64_t pool_scratch_bytes(const RegionView& region);
+std::unique_ptr<Kernel> make_pool(const RegionView& region);
+
 // For all reductions: columns of the inner axis that are combined at one time.
 inline constexpr std::int64_t kReduceColumns = 512;
 inline constexpr std::size_t kReduceScratchBytes = 4 * kReduceColumns * 8;  // of a worker

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdarg>
 #include <cstdint>
+#include <cstdio>
 
 #include "core/cpu/kernel.hpp"
 #include "miniinfer/abi/base.h"
@@ -45,5 +47,15 @@ inline bool is_real_float(int dtype) {
 }
 
 inline bool is_absent(const miniinfer_value& v) { return (v.flags & MINIINFER_VALUE_ABSENT) != 0; }
+
+// Says why a region is not served.
+__attribute__((format(printf, 2, 3))) inline miniinfer_code refuse_region(miniinfer_choice& choice,
+                                                                          const char* text, ...) {
+  va_list args;
+  va_start(args, text);
+  std::vsnprintf(choice.reason, sizeof choice.reason, text, args);
+  va_end(args);
+  return MINIINFER_UNSUPPORTED;
+}
 
 }  // namespace miniinfer::cpu

@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
+#include <span>
 
 #include "core/base/format.hpp"
+#include "core/device/enter_plugin.hpp"
 #include "core/device/file_cache.hpp"
 #include "core/platform/child_process.hpp"
 #include "core/platform/elf_preflight.hpp"
@@ -92,38 +93,42 @@ std::string identity(const fs::path& file) {
       static_cast<long long>(info.st_ctim.tv_sec), info.st_ctim.tv_nsec, MINIINFER_ABI_MINOR);
 }
 
-// Lets a child open the file first; its verdict is kept by the file's identity.
-Status probe(const fs::path& file, const LoaderOptions& options) {
+// Lets a child open the file first. A good verdict is kept by the file's identity; a bad one may
+// be the machine's fault (a library that is not installed yet) and is asked for again.
+Status probe(const Candidate& candidate, const LoaderOptions& options) {
+  const fs::path& file = candidate.report.path;
   const std::string key = identity(file);
   const FileCache cache(options.cache);
   if (!options.cache.empty()) {
-    if (const Result<std::vector<std::byte>> kept = cache.read(key)) {
-      return read_verdict(std::string(reinterpret_cast<const char*>(kept->data()), kept->size()));
+    const Result<std::vector<std::byte>> kept = cache.read(key);
+    if (kept && read_verdict({reinterpret_cast<const char*>(kept->data()), kept->size()}).ok()) {
+      return {};
     }
   }
-  Result<ChildOutcome> outcome = run_child(
-      options.helper, {file, std::to_string(options.host_min), std::to_string(options.host_max)},
-      options.deadline);
+  const Result<ChildOutcome> outcome =
+      run_child(options.helper,
+                {file, candidate.report.name, std::to_string(options.host_min),
+                 std::to_string(options.host_max)},
+                options.deadline);
   if (!outcome) return outcome.status();
   if (outcome->timed_out) {
     return {Code::Timeout, format("opening it did not end in %lld ms",
                                   static_cast<long long>(options.deadline.count()))};
   }
-  Status verdict = read_verdict(outcome->answer);
   if (outcome->answer.empty()) {
-    verdict = {
-        Code::Incompatible,
-        outcome->exit_status > 128
-            ? format("opening it ends the process with signal %d", outcome->exit_status - 128)
-            : format("opening it ends the process with exit status %d", outcome->exit_status)};
+    return {Code::Incompatible,
+            outcome->exit_status > 128
+                ? format("opening it ends the process with signal %d", outcome->exit_status - 128)
+                : format("opening it ends the process with exit status %d", outcome->exit_status)};
   }
-  if (!options.cache.empty() && !outcome->answer.empty()) {
+  Status verdict = read_verdict(outcome->answer);
+  if (verdict.ok() && !options.cache.empty()) {
     (void)cache.write(key, std::as_bytes(std::span(outcome->answer)));
   }
   return verdict;
 }
 
-// "libcudart.so.13: cannot open shared object file: .." names what is missing.
+// "libvendor.so.13: cannot open shared object file: .." names what is missing.
 void note_missing_library(const Status& status, PluginReport& report) {
   const std::string text(status.message());
   const std::size_t at = text.find(": cannot open shared object file");
@@ -153,58 +158,34 @@ std::uint32_t own_sanitizer() {
 }
 
 Result<const miniinfer_plugin_api*> enter(const SharedLibrary& library,
-                                          const LoaderOptions& options,
-                                          const std::string& file_name) {
-  void* symbol = library.symbol(MINIINFER_PLUGIN_ENTRY_NAME);
-  if (symbol == nullptr) {
-    return Status(Code::InvalidArgument, "not a plugin: it has no " MINIINFER_PLUGIN_ENTRY_NAME);
+                                          const LoaderOptions& options, const std::string& name) {
+  const EntryOutcome outcome = enter_plugin(library.symbol(MINIINFER_PLUGIN_ENTRY_NAME),
+                                            name.c_str(), options.host_min, options.host_max);
+  if (outcome.code != MINIINFER_OK) {
+    return Status(static_cast<Code>(outcome.code), printable(outcome.text, 512));
   }
-  miniinfer_plugin_entry entry_function = nullptr;
-  std::memcpy(&entry_function, &symbol, sizeof entry_function);
-  char error[512] = "";
-  miniinfer_entry entry{};
-  entry.head = {sizeof entry, MINIINFER_ABI_MINOR};
-  entry.host_min = options.host_min;
-  entry.host_max = options.host_max;
-  entry.error = error;
-  entry.error_capacity = sizeof error;
-  const miniinfer_code code = entry_function(&entry);
-  error[sizeof error - 1] = '\0';
-  if (code != MINIINFER_OK) {
-    return Status(code > 0 && code <= MINIINFER_INTERNAL ? static_cast<Code>(code) : Code::Internal,
-                  error[0] != '\0' ? printable(error, 512) : "its entry refused without a word");
-  }
-  if (entry.plugin == nullptr) return Status(Code::Incompatible, "its entry gave no table");
-  if (entry.chosen < options.host_min || entry.chosen > options.host_max) {
-    return Status(Code::Incompatible,
-                  format("its entry chose boundary v%u.%u, which was not offered",
-                         MINIINFER_ABI_MAJOR, entry.chosen));
-  }
-  const miniinfer_plugin_api* api = entry.plugin;
-  if (!MINIINFER_HAS(miniinfer_plugin_api, api, sanitizer) || api->name == nullptr ||
-      strnlen(api->name, 64) >= 64 || api->version == nullptr || strnlen(api->version, 64) >= 64) {
-    return Status(Code::Incompatible, "its table has no usable name or version");
-  }
-  if (file_name != api->name) {
-    return Status(Code::InvalidArgument, format("the file is called %s, the plugin in it %s",
-                                                file_name.c_str(), printable(api->name).c_str()));
-  }
-  if (api->sanitizer != MINIINFER_SANITIZER_NONE && api->sanitizer != own_sanitizer()) {
+  if (outcome.api->sanitizer != MINIINFER_SANITIZER_NONE &&
+      outcome.api->sanitizer != own_sanitizer()) {
     return Status(Code::Incompatible,
                   "it was compiled with a sanitizer that this program was not compiled with");
   }
-  return api;
+  return outcome.api;
 }
 
 }  // namespace
 
 std::string_view to_string(PluginState state) noexcept {
   switch (state) {
-    case PluginState::BuiltIn: return "built-in";
-    case PluginState::Loaded: return "loaded";
-    case PluginState::Refused: return "refused";
-    case PluginState::Shadowed: return "shadowed";
-    case PluginState::Filtered: return "filtered";
+    case PluginState::BuiltIn:
+      return "built-in";
+    case PluginState::Loaded:
+      return "loaded";
+    case PluginState::Refused:
+      return "refused";
+    case PluginState::Shadowed:
+      return "shadowed";
+    case PluginState::Filtered:
+      return "filtered";
   }
   return "unknown";
 }
@@ -216,11 +197,14 @@ LoaderOptions LoaderOptions::of_process(const PluginSearch& search, fs::path cac
     options.helper = *chosen;
     return options;
   }
+  // Without the core's place these would be places in the current directory.
+  if (search.core_file.empty()) return options;
   const fs::path beside = search.core_file.parent_path();
   for (const fs::path& place :
        {beside / ".." / "libexec" / "miniinfer" / "probe",
         beside / ".." / ".." / "libexec" / "miniinfer" / "probe",  // <prefix>/lib/<machine>
-        beside / "tools" / "probe" / "probe"}) {
+        beside / "tools" / "probe" / "probe",                      // the build tree, and its tests
+        beside / ".." / "tools" / "probe" / "probe"}) {
     std::error_code error;
     if (fs::is_regular_file(place, error)) {
       options.helper = fs::canonical(place, error);
@@ -250,7 +234,7 @@ LoadedPlugin load_plugin(const Candidate& candidate, const LoaderOptions& option
   if (candidate.isolate) {
     if (options.helper.empty()) {
       report.notes.emplace_back("not isolated: there is no probe helper");
-    } else if (Status status = probe(report.path, options); !status.ok()) {
+    } else if (Status status = probe(candidate, options); !status.ok()) {
       return refuse(status);
     }
   }

@@ -185,6 +185,8 @@ Candidate plugin_candidate(const PluginSearch& search, const fs::path& file,
     refuse(candidate, Code::NotFound, "there is no such file");
     return candidate;
   }
+  // A link is the plugin that it leads to, unless that is called otherwise (a version's number).
+  if (const std::string name = plugin_name_of(report.path); !name.empty()) report.name = name;
   if (report.name.empty()) {
     report.name = printable(file.filename().string());
     refuse(candidate, Code::InvalidArgument,
@@ -216,8 +218,10 @@ Candidate plugin_candidate(const PluginSearch& search, const fs::path& file,
 std::vector<fs::path> installed_plugin_folders(const PluginSearch& search) {
   if (search.core_file.empty()) return {};
   const fs::path beside = search.core_file.parent_path();
-  return {beside / "plugins", beside / "miniinfer" / "plugins",
-          (beside / ".." / search.libdir / "miniinfer" / "plugins").lexically_normal()};
+  std::vector<fs::path> folders = {beside / "plugins", beside / "miniinfer" / "plugins"};
+  fs::path by_libdir = (beside / ".." / search.libdir / "miniinfer" / "plugins").lexically_normal();
+  if (by_libdir != folders.back()) folders.push_back(std::move(by_libdir));
+  return folders;
 }
 
 std::string plugin_name_of(const fs::path& file) {

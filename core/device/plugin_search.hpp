@@ -53,7 +53,7 @@ Candidate plugin_candidate(const PluginSearch& search, const std::filesystem::pa
 // The folders that are searched where nobody says otherwise, best first.
 std::vector<std::filesystem::path> installed_plugin_folders(const PluginSearch& search);
 
-// "cuda" of "libminiinfer_cuda.so"; empty where the file is not named like that.
+// "fake" of "libminiinfer_fake.so"; empty where the file is not named like that.
 std::string plugin_name_of(const std::filesystem::path& file);
 
 // Ok where only root, the user and the core's owner can have written the file and its folder. What

@@ -106,7 +106,11 @@ Status upgrade_softmax(UpgradeContext& context) {
 // LayerNormalization and RMSNormalization: over the axes from `axis` on.
 Status infer_layer_norm(InferContext& context) {
   if (Status status = check_type(context, 0, TypeRule::Float); !status.ok()) return status;
-  if (Status status = infer_same(context); !status.ok()) return status;
+  // An RMSNormalization's result has its scale's type.
+  const bool rms = context.node().op == "RMSNormalization";
+  if (Status status = context.set(0, context.dtype(rms ? 1 : 0), context.shape(0)); !status.ok()) {
+    return status;
+  }
   const auto stash = static_cast<DataType>(context.attributes().get_int("stash_type", 1));
   std::optional<Shape> kept;
   if (context.shape(0)) {
@@ -172,20 +176,20 @@ Status lower_layer_norm(LowerContext& context) {
                         context.dtype(1));
   y = emit_binary(context, MINIINFER_PW_MUL, y, context.in(1));
   if (context.has_input(2)) y = emit_binary(context, MINIINFER_PW_ADD, y, context.in(2));
-  context.set_output(0, emit_cast(context, y, dtype));
+  context.set_output(0, emit_cast(context, y, context.out_dtype(0)));
   return {};
 }
 
-// (x - mean) / sqrt(var + epsilon) over `axes`, in the type formulas are computed in.
+// (x - mean) / (sqrt(var + epsilon) + after_root) over `axes`, in the type of x.
 ValueId emit_standardise(LowerContext& context, ValueId x, const std::vector<std::int64_t>& axes,
-                         double epsilon) {
+                         double epsilon, double after_root = 0) {
   const ValueId mean = emit_reduce(context, MINIINFER_REDUCE_MEAN, x, axes);
   const ValueId centred = emit_binary(context, MINIINFER_PW_SUB, x, mean);
-  const ValueId variance =
-      emit_reduce(context, MINIINFER_REDUCE_MEAN,
-                  emit_binary(context, MINIINFER_PW_MUL, centred, centred), axes);
-  const ValueId deviation = emit_unary(context, MINIINFER_PW_SQRT,
-                                       emit_scalar(context, MINIINFER_PW_ADD, variance, epsilon));
+  ValueId deviation = emit_reduce(context, MINIINFER_REDUCE_MEAN,
+                                  emit_binary(context, MINIINFER_PW_MUL, centred, centred), axes);
+  if (epsilon != 0) deviation = emit_scalar(context, MINIINFER_PW_ADD, deviation, epsilon);
+  deviation = emit_unary(context, MINIINFER_PW_SQRT, deviation);
+  if (after_root != 0) deviation = emit_scalar(context, MINIINFER_PW_ADD, deviation, after_root);
   return emit_binary(context, MINIINFER_PW_DIV, centred, deviation);
 }
 
@@ -265,7 +269,7 @@ Status lower_mean_variance(LowerContext& context) {
   if (!axes) return axes.status();
   const DataType compute = formula_type(context.dtype(0));
   const ValueId x = emit_cast(context, context.in(0), compute);
-  const ValueId y = emit_standardise(context, x, *axes, 1e-9);
+  const ValueId y = emit_standardise(context, x, *axes, 0, 1e-9);
   context.set_output(0, emit_cast(context, y, context.dtype(0)));
   return {};
 }

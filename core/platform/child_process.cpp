@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 
 #include "core/base/format.hpp"
@@ -42,22 +43,18 @@ bool read_answer(int pipe, Clock::time_point end, std::string& answer) {
   return true;
 }
 
-// Waits for the end; true if it came before the deadline. Without pidfd_open a short sleep stands
-// in.
-bool wait_for_end(pid_t child, Clock::time_point end, int* status) {
-  const int descriptor = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
+// Waits for the end; true if it came before the deadline. Without a descriptor of the process a
+// short sleep stands in. Where the program ignores SIGCHLD, or collects every child itself, the end
+// is known and the status is not.
+bool wait_for_end(pid_t child, int descriptor, Clock::time_point end, int* status) {
   while (true) {
-    if (waitpid(child, status, WNOHANG) == child) break;
+    const pid_t got = waitpid(child, status, WNOHANG);
+    if (got == child || (got < 0 && errno == ECHILD)) return true;
     const int left = milliseconds_until(end);
-    if (left == 0) {
-      if (descriptor >= 0) close(descriptor);
-      return false;
-    }
+    if (left == 0) return false;
     pollfd waiting{descriptor, POLLIN, 0};
     poll(&waiting, descriptor >= 0 ? 1 : 0, descriptor >= 0 ? left : 1);
   }
-  if (descriptor >= 0) close(descriptor);
-  return true;
 }
 
 }  // namespace
@@ -82,12 +79,18 @@ Result<ChildOutcome> run_child(const std::string& program, std::vector<std::stri
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, pipe[1], kAnswer);
+#if __GLIBC_PREREQ(2, 34)
+  posix_spawn_file_actions_addclosefrom_np(&actions, kAnswer + 1);
+#endif
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t none;
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  sigset_t all;  // what this program ignores must not be ignored there
+  sigfillset(&all);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t child = 0;
   const int error =
       posix_spawn(&child, program.c_str(), &actions, &attributes, argv.data(), environ);
@@ -102,13 +105,21 @@ Result<ChildOutcome> run_child(const std::string& program, std::vector<std::stri
   const Clock::time_point end = Clock::now() + deadline;
   ChildOutcome outcome;
   int status = 0;
+  const int descriptor = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
   const bool answered = read_answer(pipe[0], end, outcome.answer);
   close(pipe[0]);
-  if (!answered || !wait_for_end(child, end, &status)) {
+  if (!answered || !wait_for_end(child, descriptor, end, &status)) {
     outcome.timed_out = true;
-    kill(child, SIGKILL);
-    waitpid(child, &status, 0);
+    // Through the descriptor the signal cannot meet another process that got the number since.
+    if (descriptor >= 0) {
+      syscall(SYS_pidfd_send_signal, descriptor, SIGKILL, nullptr, 0);
+    } else {
+      kill(child, SIGKILL);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
   }
+  if (descriptor >= 0) close(descriptor);
   outcome.exit_status =
       WIFEXITED(status) ? WEXITSTATUS(status) : 128 + (WIFSIGNALED(status) ? WTERMSIG(status) : 0);
   return outcome;

@@ -11,7 +11,7 @@ namespace miniinfer {
 struct ChildOutcome {
   std::string answer;      // what it wrote to the answer pipe, at most 64 KiB
   bool timed_out = false;  // it was killed
-  int exit_status = 0;     // or 128 + the signal it died of
+  int exit_status = 0;     // or 128 + the signal it died of; 0 where others collected it
 };
 
 // Runs a program (an absolute path) with these arguments and "--answer-fd N" after them, N being a

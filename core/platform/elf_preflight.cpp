@@ -158,11 +158,13 @@ class Reader {
     return (value + 4095) & ~std::uint64_t{4095};
   }
 
-  std::uint64_t tag(std::int64_t wanted, std::uint64_t fallback = 0) const {
+  // Of a tag that is there twice the last one counts, as it does for the loader.
+  std::uint64_t tag(std::int64_t wanted) const {
+    std::uint64_t last = 0;
     for (const auto& [key, value] : tags_) {
-      if (key == wanted) return value;
+      if (key == wanted) last = value;
     }
-    return fallback;
+    return last;
   }
   bool has(std::int64_t wanted) const {
     return std::any_of(tags_.begin(), tags_.end(),
@@ -225,7 +227,7 @@ class Reader {
       // Where it writes must be writable memory of a segment.
       const bool writable = std::any_of(loads_.begin(), loads_.end(), [&](const Elf64_Phdr& load) {
         return (load.p_flags & PF_W) != 0 && relocation.r_offset >= load.p_vaddr &&
-               relocation.r_offset - load.p_vaddr + 8 <= load.p_memsz;
+               load.p_memsz >= 8 && relocation.r_offset - load.p_vaddr <= load.p_memsz - 8;
       });
       if (!writable) return bad("a relocation lies outside its data");
       most_symbol_ = std::max<std::uint64_t>(most_symbol_, ELF64_R_SYM(relocation.r_info));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -79,8 +80,12 @@ struct ThreadPool::Impl {
 };
 
 ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
-  for (int i = 1; i < threads; ++i) {
-    impl_->threads.emplace_back([this] { impl_->serve(); });
+  // Where the system gives no more threads, those that came do the work.
+  try {
+    for (int i = 1; i < threads; ++i) {
+      impl_->threads.emplace_back([this] { impl_->serve(); });
+    }
+  } catch (const std::system_error&) {
   }
 }
 
@@ -121,7 +126,7 @@ miniinfer_code ThreadPool::parallel_for(std::uint64_t count, std::uint64_t grain
   pool.open.store(0, std::memory_order_seq_cst);
   // Pieces that workers hold are on their way; give up the core if they take long.
   for (int spin = 0; pool.busy.load(std::memory_order_seq_cst) > 0; ++spin) {
-    if (spin < 10000) {
+    if (spin < 1000) {
       _mm_pause();
     } else {
       std::this_thread::yield();

@@ -8,7 +8,7 @@
 
 namespace miniinfer {
 
-// The devices a list names, opened, in its order: "cuda:0,cpu". An entry that is unknown or absent
+// The devices a list names, opened, in its order: "fake:0,cpu". An entry that is unknown or absent
 // is passed over with a warning where a later one is usable. Empty and "auto" name the best-ranked
 // device that opens, then the host. INVALID_ARGUMENT for bad syntax, UNAVAILABLE where none of the
 // list is usable.

@@ -8,6 +8,7 @@
 #include "core/cpu/backend.hpp"
 #include "core/ops/operator.hpp"
 #include "core/passes/pass.hpp"
+#include "core/runtime/commit.hpp"
 #include "core/runtime/device_list.hpp"
 #include "core/runtime/evaluate.hpp"
 #include "core/runtime/load_model.hpp"

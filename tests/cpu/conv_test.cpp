@@ -238,6 +238,47 @@ TEST_CASE("Conv agrees with its definition for shapes nobody thought of") {
   }
 }
 
+// Outputs of a row read neighbours: panels of columns hold one row or several, whole or in part.
+TEST_CASE("Conv without a stride agrees with its definition for every width, padded or not") {
+  Random random(7);
+  const ThreadHost host(2);
+  for (std::int64_t width = 1; width <= 70; width += width < 36 ? 1 : 11) {
+    for (const std::int64_t pad : {0, 1, 2}) {
+      const std::int64_t height = pick(random, 1, 9), down = pick(random, 1, 2);
+      const std::int64_t across = 3, shrunk = std::max<std::int64_t>(0, 2 - 2 * pad);
+      // SAME where pad is 1; outputs narrower or wider than the input where not.
+      check(random,
+            {1,
+             pick(random, 1, 2),
+             pick(random, 1, 5),
+             pick(random, 1, 14),
+             {height + 2, width + shrunk},
+             {3, across},
+             {down, 1},
+             {1, 1},
+             {pad, pad},
+             {pad, pad}},
+            false, MINIINFER_FLOAT32, ReluNode::None, true, false);
+    }
+  }
+  const Case cases[] = {
+      // Steps end within a tap.
+      {1, 1, 150, 9, {9, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+      {2, 2, 61, 30, {6, 17}, {3, 5}, {1, 1}, {1, 1}, {0, 1}, {0, 0}},
+      // The longest windows that runs serve, and one more.
+      {1, 1, 2, 3, {40}, {32}, {1}, {1}, {20}, {11}},
+      {1, 1, 2, 3, {40}, {33}, {1}, {1}, {20}, {12}},
+      {1, 1, 2, 3, {33, 9}, {33, 2}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+      // Windows that lie in the padding as a whole.
+      {1, 1, 2, 3, {4, 6}, {3, 3}, {1, 1}, {1, 1}, {9, 9}, {8, 8}},
+      {1, 1, 3, 4, {6, 7, 9}, {3, 3, 3}, {2, 1, 1}, {1, 2, 3}, {1, 2, 3}, {1, 2, 3}},
+  };
+  for (const Case& c : cases) {
+    check(random, c, false, MINIINFER_FLOAT32, ReluNode::None, true, true);
+    check(random, c, false, MINIINFER_FLOAT32, ReluNode::Residual, false, false);
+  }
+}
+
 TEST_CASE("Conv and its transpose serve all float types") {
   Random random(5);
   const ThreadHost host(2);

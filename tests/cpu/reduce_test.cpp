@@ -7,6 +7,7 @@
 
 #include "miniinfer/sdk/reference/program.hpp"
 #include "tests/cpu/random_data.hpp"
+#include "tests/cpu/thread_host.hpp"
 
 using namespace miniinfer::test;  // NOLINT
 namespace cpu = miniinfer::cpu;
@@ -125,6 +126,36 @@ TEST_CASE("windows with strides, dilations and padding are combined as the refer
     const bool positions = attrs.kind == MINIINFER_REDUCE_MAX && pick(random, 0, 1) == 0;
     attrs.index_column_major = positions && pick(random, 0, 1) == 0;
     compare(attrs, dtype, in, out, random, positions, "window");
+  }
+}
+
+TEST_CASE("float32 is pooled as the reference does, whatever the window and on any threads") {
+  Random random(25);
+  const auto one_in = [&](int n) { return pick(random, 1, n) == 1; };
+  for (int round = 0; round < 600; ++round) {
+    const ThreadHost host(static_cast<std::uint32_t>(pick(random, 1, 3)));
+    auto attrs = plain(static_cast<int>(pick(random, 0, 3)));
+    attrs.count_pad = attrs.kind == MINIINFER_REDUCE_MEAN && one_in(2);
+    Dims in = {pick(random, 1, 3), pick(random, 1, 4)};
+    if (one_in(4)) in.resize(static_cast<std::size_t>(pick(random, 0, 1)));
+    Dims out = in;
+    const std::int64_t spatial = pick(random, 1, 3);
+    for (std::int64_t i = 0; i < spatial; ++i) {
+      const std::size_t axis = in.size();
+      const bool last = i == spatial - 1;
+      attrs.window[axis] = one_in(4) ? 1 : pick(random, 1, one_in(8) ? 12 : 5);
+      attrs.stride[axis] = pick(random, 1, last && one_in(3) ? 20 : 5);
+      attrs.dilation[axis] = one_in(3) ? pick(random, 2, 3) : 1;
+      attrs.pad_begin[axis] = one_in(2) ? pick(random, 0, attrs.window[axis] + 2) : 0;
+      attrs.pad_end[axis] = one_in(2) ? pick(random, 0, attrs.window[axis] + 2) : 0;
+      const std::int64_t reach = (attrs.window[axis] - 1) * attrs.dilation[axis] + 1;
+      const std::int64_t most = !last ? 12 : spatial == 1 && one_in(4) ? 20000 : 120;
+      const std::int64_t size = std::max<std::int64_t>(reach, pick(random, 1, most));
+      in.push_back(size);
+      const std::int64_t padded = size + attrs.pad_begin[axis] + attrs.pad_end[axis];
+      out.push_back((padded - reach) / attrs.stride[axis] + 1 + pick(random, 0, 1));
+    }
+    compare(attrs, MINIINFER_FLOAT32, in, out, random, false, "pool");
   }
 }
 

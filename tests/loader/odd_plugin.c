@@ -41,7 +41,8 @@ extern int odd_absent(void);
 int odd_user(void) { return odd_absent(); }
 #endif
 
-__attribute__((unused)) static miniinfer_code probe(const miniinfer_host* host, miniinfer_probe* out) {
+__attribute__((unused)) static miniinfer_code probe(const miniinfer_host* host,
+                                                    miniinfer_probe* out) {
   (void)host;
 #if defined(ODD_MANY_DEVICES)
   out->state = MINIINFER_PROBE_FOUND;

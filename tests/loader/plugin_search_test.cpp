@@ -45,9 +45,9 @@ using Paths = std::vector<std::string>;
 TEST_CASE("A name is what stands between libminiinfer_ and .so, in small letters") {
   CHECK(plugin_name_of("/a/libminiinfer_cuda.so") == "cuda");
   CHECK(plugin_name_of("libminiinfer_a1_b.so") == "a1_b");
-  for (const char* file : {"libminiinfer_.so", "libminiinfer.so", "libminiinfer_A.so",
-                           "libminiinfer_1a.so", "libminiinfer_a.so.1", "miniinfer_a.so",
-                           "libminiinfer_a-b.so", "libodd_plain.so"}) {
+  for (const char* file :
+       {"libminiinfer_.so", "libminiinfer.so", "libminiinfer_A.so", "libminiinfer_1a.so",
+        "libminiinfer_a.so.1", "miniinfer_a.so", "libminiinfer_a-b.so", "libodd_plain.so"}) {
     CAPTURE(file);
     CHECK(plugin_name_of(file).empty());
   }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
 
 #include "core/onnx/importer.hpp"
@@ -11,7 +12,8 @@ namespace miniinfer::test::onnx {
 
 inline Result<ImportedModel> import(const std::string& model, const ImportLimits& limits = {},
                                     const miniinfer::onnx::ExternalReader& external = {}) {
-  return import_model(as_bytes(model), nullptr, external, limits);
+  const auto kept = std::make_shared<const std::string>(model);  // views point into it
+  return import_model(as_bytes(*kept), kept, external, limits);
 }
 inline Code code_of(const std::string& model) { return import(model).status().code(); }
 inline std::string message_of(const std::string& model) {

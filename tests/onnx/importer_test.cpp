@@ -50,7 +50,7 @@ TEST_CASE("an initializer that is also an input is a constant, not an input") {
 TEST_CASE("weights are views into the model's bytes") {
   const std::string bytes = model_of(with_node(node("Add", {"x", "w"}, {"y"})) +
                                      with_initializer(floats("w", {2}, {1, 2})));
-  const Result<ImportedModel> imported = import(bytes);
+  const Result<ImportedModel> imported = import_model(as_bytes(bytes), nullptr, {});
   REQUIRE(imported.ok());
   const Value& w = imported->graph.value(imported->graph.node(0).inputs[1]);
   const auto* data = reinterpret_cast<const char*>(w.constant->bytes.data());

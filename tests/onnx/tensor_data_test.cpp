@@ -11,7 +11,8 @@ using miniinfer::onnx::ExternalRange;
 using miniinfer::onnx::ExternalReader;
 
 Result<miniinfer::onnx::Tensor> read(const std::string& tensor) {
-  return miniinfer::onnx::read_tensor(as_bytes(tensor), nullptr, ImportLimits());
+  const auto kept = std::make_shared<const std::string>(tensor);
+  return miniinfer::onnx::read_tensor(as_bytes(*kept), kept, ImportLimits());
 }
 Code code(const std::string& tensor) { return read(tensor).status().code(); }
 

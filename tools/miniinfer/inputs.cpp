@@ -1,8 +1,8 @@
 #include "inputs.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "npy.hpp"
@@ -84,32 +84,31 @@ Status fill_tensor(Tensor& tensor, std::uint64_t seed, double low, double high) 
   }
 }
 
+// The whole text as a number.
+template <class T>
+bool parse_number(std::string_view text, T* out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
 // "random[:SEED[:LO..HI]]"
-Result<Tensor> parse_random(const TensorType& type, const std::string& text) {
+Result<Tensor> parse_random(const TensorType& type, std::string_view text) {
   std::uint64_t seed = 0;
   double low = 0;
   double high = 1;
-  const auto bad = [&] {
-    return Status(Code::InvalidArgument, text + " is not random[:SEED[:LO..HI]]");
-  };
-  if (text.size() > 6) {
-    if (text[6] != ':') return bad();
-    const char* begin = text.c_str() + 7;
-    char* end = nullptr;
-    seed = std::strtoull(begin, &end, 10);
-    if (end == begin) return bad();
-    if (*end == ':') {
-      begin = end + 1;
-      const std::size_t dots = text.find("..", static_cast<std::size_t>(begin - text.c_str()));
-      if (dots == std::string::npos) return bad();
-      low = std::strtod(begin, &end);
-      if (end != text.c_str() + dots) return bad();
-      begin = text.c_str() + dots + 2;
-      high = std::strtod(begin, &end);
-      if (end == begin || *end != '\0' || !(low <= high)) return bad();
-    } else if (*end != '\0') {
-      return bad();
+  bool good = true;
+  if (std::string_view rest = text.substr(6); !rest.empty()) {
+    const std::size_t colon = rest.find(':', 1);
+    good = rest[0] == ':' && parse_number(rest.substr(1, colon - 1), &seed);
+    if (good && colon != std::string_view::npos) {
+      rest.remove_prefix(colon + 1);
+      const std::size_t dots = rest.find("..");
+      good = dots != std::string_view::npos && parse_number(rest.substr(0, dots), &low) &&
+             parse_number(rest.substr(dots + 2), &high) && low <= high;
     }
+  }
+  if (!good) {
+    return Status(Code::InvalidArgument, std::string(text) + " is not random[:SEED[:LO..HI]]");
   }
   return random_tensor(type, seed, low, high);
 }
