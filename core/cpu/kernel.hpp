@@ -81,7 +81,7 @@ class Kernel {
 };
 
 struct Family {
-  const char* op;          // id of the region's first node
+  const char* op;  // id of the region's first node
   std::uint64_t attr_size;
   // Fills in workspace, in-place pairs and cost, or writes `reason` and returns UNSUPPORTED. Also
   // says whether the nodes after the first can be part of the kernel.

@@ -15,8 +15,9 @@
 
 namespace miniinfer {
 
-// An open device and its tables. Shared by everything that uses it. Devices stay open until somebody
-// closes them by name or the process ends; letting go of the last pointer does not close one.
+// An open device and its tables. Shared by everything that uses it. Devices stay open until
+// somebody closes them by name or the process ends; letting go of the last pointer does not close
+// one.
 class OpenDevice {
  public:
   miniinfer_device* handle = nullptr;

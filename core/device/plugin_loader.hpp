@@ -27,7 +27,7 @@ struct LoaderOptions {
 };
 
 struct LoadedPlugin {
-  PluginReport report;                       // Loaded, or Refused with code, reason and hint
+  PluginReport report;                        // Loaded, or Refused with code, reason and hint
   const miniinfer_plugin_api* api = nullptr;  // null unless Loaded; lives as long as the process
 };
 

@@ -20,20 +20,20 @@ struct Candidate {
   // name, path (canonical), found_via and notes; where the file is not to be loaded, also the state
   // (Refused, Shadowed, Filtered), code, reason and hint.
   PluginReport report;
-  bool load = false;     // nothing speaks against the file so far
-  bool isolate = true;   // not in the installed folder: a child process opens it first
+  bool load = false;    // nothing speaks against the file so far
+  bool isolate = true;  // not in the installed folder: a child process opens it first
 };
 
 // What the search depends on, so that a test can make a world of its own.
 struct PluginSearch {
   std::vector<std::filesystem::path> explicit_places;  // files and folders the user named
-  std::optional<std::string> plugin_path;  // MINIINFER_PLUGIN_PATH; none: not set
-  std::optional<std::string> filter;       // MINIINFER_PLUGINS; none: not set
-  std::filesystem::path core_file;         // the file that holds the core, canonical
-  std::string libdir = "lib";              // the installed libdir below its prefix
-  uid_t user = 0;                          // the effective user
-  bool privileged = false;                 // the process runs with raised privileges
-  bool trust_all = false;                  // the user's override of ownership and mode
+  std::optional<std::string> plugin_path;              // MINIINFER_PLUGIN_PATH; none: not set
+  std::optional<std::string> filter;                   // MINIINFER_PLUGINS; none: not set
+  std::filesystem::path core_file;                     // the file that holds the core, canonical
+  std::string libdir = "lib";                          // the installed libdir below its prefix
+  uid_t user = 0;                                      // the effective user
+  bool privileged = false;                             // the process runs with raised privileges
+  bool trust_all = false;                              // the user's override of ownership and mode
 
   // The world of this process.
   static PluginSearch of_process(std::vector<std::filesystem::path> explicit_places);

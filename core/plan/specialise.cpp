@@ -141,8 +141,8 @@ Result<Specialised> specialise(const Graph& model, std::span<const InputFact> in
   std::vector<ValueId> results;
   std::vector<ValueId> rest_outputs;
   const auto index_in = [](std::vector<ValueId>& list, ValueId id) {
-    const auto index = static_cast<std::uint32_t>(std::find(list.begin(), list.end(), id) -
-                                                  list.begin());
+    const auto index =
+        static_cast<std::uint32_t>(std::find(list.begin(), list.end(), id) - list.begin());
     if (index == list.size()) list.push_back(id);
     return index;
   };

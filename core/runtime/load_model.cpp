@@ -31,11 +31,11 @@ struct Source {
 Result<onnx::ExternalBytes> cut(std::span<const std::byte> bytes, std::shared_ptr<const void> keep,
                                 const onnx::ExternalRange& range) {
   if (range.offset > bytes.size() || range.length > bytes.size() - range.offset) {
-    return Status(Code::InvalidArgument,
-                  format("external data %s: %llu bytes at %llu, the file has %zu",
-                         printable(range.location).c_str(),
-                         static_cast<unsigned long long>(range.length),
-                         static_cast<unsigned long long>(range.offset), bytes.size()));
+    return Status(
+        Code::InvalidArgument,
+        format("external data %s: %llu bytes at %llu, the file has %zu",
+               printable(range.location).c_str(), static_cast<unsigned long long>(range.length),
+               static_cast<unsigned long long>(range.offset), bytes.size()));
   }
   return onnx::ExternalBytes{bytes.subspan(range.offset, range.length), std::move(keep)};
 }

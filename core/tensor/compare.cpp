@@ -56,29 +56,45 @@ double signed_value(std::uint32_t bits, std::uint32_t width) {
 
 double element(DataType type, const std::byte* bytes, std::size_t i) {
   switch (type) {
-    case DataType::Float32: return load<float>(bytes, i);
-    case DataType::Float64: return load<double>(bytes, i);
-    case DataType::Int8: return load<std::int8_t>(bytes, i);
-    case DataType::Int16: return load<std::int16_t>(bytes, i);
-    case DataType::Int32: return load<std::int32_t>(bytes, i);
-    case DataType::Int64: return load<std::int64_t>(bytes, i);
+    case DataType::Float32:
+      return load<float>(bytes, i);
+    case DataType::Float64:
+      return load<double>(bytes, i);
+    case DataType::Int8:
+      return load<std::int8_t>(bytes, i);
+    case DataType::Int16:
+      return load<std::int16_t>(bytes, i);
+    case DataType::Int32:
+      return load<std::int32_t>(bytes, i);
+    case DataType::Int64:
+      return load<std::int64_t>(bytes, i);
     case DataType::UInt8:
-    case DataType::Bool: return load<std::uint8_t>(bytes, i);
-    case DataType::UInt16: return load<std::uint16_t>(bytes, i);
-    case DataType::UInt32: return load<std::uint32_t>(bytes, i);
-    case DataType::UInt64: return load<std::uint64_t>(bytes, i);
+    case DataType::Bool:
+      return load<std::uint8_t>(bytes, i);
+    case DataType::UInt16:
+      return load<std::uint16_t>(bytes, i);
+    case DataType::UInt32:
+      return load<std::uint32_t>(bytes, i);
+    case DataType::UInt64:
+      return load<std::uint64_t>(bytes, i);
     case DataType::Float16:
     case DataType::BFloat16: {
       std::uint16_t bits = 0;
       std::memcpy(&bits, bytes + i * 2, 2);
       return type == DataType::Float16 ? float_from_half(bits) : float_from_bfloat(bits);
     }
-    case DataType::UInt4: return packed(bytes, i, 4);
-    case DataType::UInt2: return packed(bytes, i, 2);
-    case DataType::Int4: return signed_value(packed(bytes, i, 4), 4);
-    case DataType::Int2: return signed_value(packed(bytes, i, 2), 2);
-    case DataType::Float4E2M1: return small_float(packed(bytes, i, 4), 2, 1, 1);
-    default: return float8(type, static_cast<std::uint32_t>(bytes[i]));
+    case DataType::UInt4:
+      return packed(bytes, i, 4);
+    case DataType::UInt2:
+      return packed(bytes, i, 2);
+    case DataType::Int4:
+      return signed_value(packed(bytes, i, 4), 4);
+    case DataType::Int2:
+      return signed_value(packed(bytes, i, 2), 2);
+    case DataType::Float4E2M1:
+      return small_float(packed(bytes, i, 4), 2, 1, 1);
+    default:
+      return float8(type, static_cast<std::uint32_t>(bytes[i]));
   }
 }
 

@@ -43,8 +43,8 @@ struct MemoryRequest {
 struct Block {
   std::uint64_t handle = 0;
   std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;     // as requested
-  std::byte* host = nullptr;   // null: the host cannot address it
+  std::uint64_t bytes = 0;    // as requested
+  std::byte* host = nullptr;  // null: the host cannot address it
 };
 
 struct MemoryInfo {
@@ -55,7 +55,8 @@ struct MemoryInfo {
 struct MemoryStats {
   std::uint64_t allocated_bytes = 0;       // given out now
   std::uint64_t peak_allocated_bytes = 0;  // the most that was given out at once
-  std::uint64_t allocations = 0;  // blocks given since the beginning; requests for nothing give none
+  std::uint64_t allocations =
+      0;  // blocks given since the beginning; requests for nothing give none
   std::uint64_t frees = 0;
   std::uint64_t failures = 0;
 };
@@ -83,8 +84,8 @@ using AllocatorPtr = std::shared_ptr<Allocator>;
 // Which allocator serves which device. Process-wide: needs no session. [any-thread]
 class MINIINFER_API AllocatorFactory {
  public:
-  // The allocator of "cpu:0", "cuda:1", .. A device that was found and not yet opened is opened now.
-  // NOT_FOUND lists the devices there are.
+  // The allocator of "cpu:0", "cuda:1", .. A device that was found and not yet opened is opened
+  // now. NOT_FOUND lists the devices there are.
   static Result<AllocatorPtr> get(std::string_view device, MemoryKind kind = MemoryKind::Device);
   // Puts yours in its place. FAILED_PRECONDITION once the present one has been handed out.
   static Status replace(std::string_view device, MemoryKind kind, AllocatorPtr allocator);

@@ -48,9 +48,9 @@ class MINIINFER_API Device {
   std::string_view memory_domain() const noexcept;
   DeviceType type() const noexcept;
   DeviceState state() const noexcept;
-  int rank() const noexcept;                      // larger is used first
-  std::uint64_t memory_bytes() const noexcept;    // total; 0: unknown until opened
-  std::uint64_t data_types() const noexcept;      // bit n: DataType n can be computed with
+  int rank() const noexcept;                    // larger is used first
+  std::uint64_t memory_bytes() const noexcept;  // total; 0: unknown until opened
+  std::uint64_t data_types() const noexcept;    // bit n: DataType n can be computed with
 
   // Opens the device, if that has not happened. UNAVAILABLE with the reason where it cannot be.
   Status open() const;

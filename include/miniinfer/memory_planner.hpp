@@ -2,11 +2,11 @@
 
 // Laying buffers with known lifetimes into one arena.
 //
-// The offline dynamic storage allocation problem: each buffer has a size and the first and last step
-// at which it is alive; two that are alive at one time must not overlap. Finding the smallest arena
-// is NP-hard; the greedy method here (largest first, each into the tightest gap that fits) is within
-// a few percent on real networks. See Pisarchyk and Lee, "Efficient Memory Management for Deep
-// Neural Net Inference", 2020, for the method.
+// The offline dynamic storage allocation problem: each buffer has a size and the first and last
+// step at which it is alive; two that are alive at one time must not overlap. Finding the smallest
+// arena is NP-hard; the greedy method here (largest first, each into the tightest gap that fits) is
+// within a few percent on real networks. See Pisarchyk and Lee, "Efficient Memory Management for
+// Deep Neural Net Inference", 2020, for the method.
 
 #include <cstdint>
 #include <span>

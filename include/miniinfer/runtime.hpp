@@ -62,7 +62,7 @@ struct MINIINFER_API Model {
 struct LoadOptions {
   Precision precision = Precision::Strict;
   std::vector<MemoryLimit> limits;
-  int contexts = 2;  // runs at one time; each has an arena
+  int contexts = 2;                          // runs at one time; each has an arena
   std::vector<std::string> disabled_passes;  // names as `miniinfer inspect --passes` shows them
   std::stop_token stop;
   std::function<void(double fraction, std::string_view stage)> progress;
@@ -73,7 +73,7 @@ struct RuntimeOptions {
   // Empty: silent. Called on any thread.
   std::function<void(Level, std::string_view component, std::string_view text)> log;
   Level level = Level::Warn;
-  int threads = 0;  // 0: the least of affinity, cgroup quota and physical cores
+  int threads = 0;              // 0: the least of affinity, cgroup quota and physical cores
   std::filesystem::path cache;  // empty: writes no file
   std::vector<std::pair<std::string, std::string>> options;  // "fake.plan" = "alloc#3=oom"
 };

@@ -53,9 +53,9 @@ struct PlacedNode {
 };
 
 struct Placement {
-  std::vector<PlacedNode> nodes;        // in the order of the model's file
+  std::vector<PlacedNode> nodes;          // in the order of the model's file
   std::map<std::string, int> per_device;  // how many nodes each has
-  int steps = 0;                        // kernels and copies, after fusion
+  int steps = 0;                          // kernels and copies, after fusion
 };
 
 // Bytes on one device for one set of input shapes.

@@ -2,7 +2,8 @@
 
 // How calls say that they failed.
 //
-// A function that can fail returns Status, or Result<T> where there is something to return. Both are
+// A function that can fail returns Status, or Result<T> where there is something to return. Both
+// are
 // [[nodiscard]]. Nothing throws except Result::value(), for those who like exceptions; everything
 // else works with -fno-exceptions.
 //
@@ -48,10 +49,10 @@ MINIINFER_API std::string_view to_string(Code code) noexcept;
 
 // One node that something could not be done with.
 struct NodeReport {
-  std::string name;      // as the model's file has it; "Conv_12" style where the file has none
-  std::string op;        // "Conv"
-  std::string types;     // its inputs: "float32[1,8,24,96], float32[8,1,3,3]"
-  std::string reason;    // a phrase: "not implemented"
+  std::string name;    // as the model's file has it; "Conv_12" style where the file has none
+  std::string op;      // "Conv"
+  std::string types;   // its inputs: "float32[1,8,24,96], float32[8,1,3,3]"
+  std::string reason;  // a phrase: "not implemented"
 };
 
 // A code, and text where the code is not Ok. One pointer, null for Ok, so success costs nothing.
@@ -59,8 +60,7 @@ struct NodeReport {
 class [[nodiscard]] MINIINFER_API Status {
  public:
   Status() noexcept = default;
-  Status(Code code, std::string message, std::string hint = {},
-         std::vector<NodeReport> nodes = {});
+  Status(Code code, std::string message, std::string hint = {}, std::vector<NodeReport> nodes = {});
 
   Code code() const noexcept;
   bool ok() const noexcept { return !rep_; }
@@ -102,7 +102,7 @@ class [[nodiscard]] Result {
   static_assert(!std::is_reference_v<T>);
 
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
   Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor)
     if (status_.ok()) status_ = Status(Code::Internal, "a Result was made from Ok without a value");
   }

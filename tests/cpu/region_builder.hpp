@@ -83,8 +83,7 @@ inline Outputs run_family(const cpu::Family& family, RegionBuilder& builder,
   for (std::uint32_t o = 0; o < region.out_count; ++o) {
     const miniinfer_value& value = *region.values[region.out[o]];
     const std::uint32_t bits = bits_of(value.dtype);
-    sizes.push_back(
-        (static_cast<std::size_t>(cpu::element_count(value)) * bits + 7) / 8);
+    sizes.push_back((static_cast<std::size_t>(cpu::element_count(value)) * bits + 7) / 8);
     result.data.emplace_back(sizes.back() + kGuardBytes, kGuard);
     args.push_back(mem(result.data.back().data()));
   }

@@ -27,7 +27,8 @@ bool has_note(const PluginReport& report, const std::string& text) {
 }
 
 TEST_CASE("A plugin with nothing wrong, and those of other sizes, load") {
-  for (const std::string variant : {"plain", "larger_table", "smaller_table", "many_devices", "prints"}) {
+  for (const std::string variant :
+       {"plain", "larger_table", "smaller_table", "many_devices", "prints"}) {
     CAPTURE(variant);
     const Folder folder;
     const PluginReport report = report_of(folder, variant, with_helper());

@@ -8,11 +8,11 @@
 // throws, nothing from std::, no bool, no enum type and no bit-field crosses it, and whoever
 // allocates something frees it.
 //
-// How it grows. Every table and struct begins with a miniinfer_head that says how large the writer's
-// version of it was. Structs grow only at their end. A reader takes the smaller of both sizes and
-// treats the rest as zero or null, so old and new sides meet without asking each other's version.
-// Structs contain no implicit padding, which makes sizeof a safe size. Three kinds of struct are
-// frozen and have no head: miniinfer_mem, miniinfer_fault and program instructions.
+// How it grows. Every table and struct begins with a miniinfer_head that says how large the
+// writer's version of it was. Structs grow only at their end. A reader takes the smaller of both
+// sizes and treats the rest as zero or null, so old and new sides meet without asking each other's
+// version. Structs contain no implicit padding, which makes sizeof a safe size. Three kinds of
+// struct are frozen and have no head: miniinfer_mem, miniinfer_fault and program instructions.
 //
 // Strings are UTF-8 and NUL-terminated. Strings handed in live for the call; strings a plugin hands
 // out live as long as the process. Sizes are in bytes, times in nanoseconds.

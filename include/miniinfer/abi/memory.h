@@ -9,8 +9,8 @@
 // that made it can tell what lies inside. Host memory is always the address with offset 0.
 //
 // A plugin gives raw memory only: one allocator table for each device and kind of memory, handed to
-// miniinfer_host.register_allocator while the device is being opened. Pooling, limits and statistics
-// are the host's; a raw allocator may therefore be as slow as the driver makes it.
+// miniinfer_host.register_allocator while the device is being opened. Pooling, limits and
+// statistics are the host's; a raw allocator may therefore be as slow as the driver makes it.
 
 #include "miniinfer/abi/base.h"
 

@@ -93,7 +93,7 @@ typedef struct miniinfer_choice {
   uint64_t in_place;         // bit o*8+i: output o (of the first 8) may share input i's memory
   uint32_t flags;            // MINIINFER_CHOICE_*
   uint32_t algorithm;        // the plugin's own number, handed back in `create`
-  int32_t block[16];         // wanted block of each operand, region.in then region.out; 0: row-major
+  int32_t block[16];  // wanted block of each operand, region.in then region.out; 0: row-major
   int32_t block_axis[16];
   char reason[192];  // why this region is refused; written for a person ("group 8: only 1")
 } miniinfer_choice;
@@ -145,15 +145,15 @@ typedef struct miniinfer_op_api {
   miniinfer_head head;
   const miniinfer_op_info* const* ops;  // `op_count` of them
   uint32_t op_count;
-  uint32_t max_nodes;             // nodes in a region, at most; at least 1
-  uint32_t max_instructions;      // in one pointwise program; at most 64
-  uint32_t max_operands;          // inputs plus outputs of a pointwise region; at least 4
-  uint64_t pointwise_ops[2];      // bit n: opcode n of abi/op/pointwise.h
-  uint64_t pointwise_dtypes;      // bit n: element type n
+  uint32_t max_nodes;         // nodes in a region, at most; at least 1
+  uint32_t max_instructions;  // in one pointwise program; at most 64
+  uint32_t max_operands;      // inputs plus outputs of a pointwise region; at least 4
+  uint64_t pointwise_ops[2];  // bit n: opcode n of abi/op/pointwise.h
+  uint64_t pointwise_dtypes;  // bit n: element type n
 
   // Asks for ways to run a region. `choices` has room for `*count`; on success `*count` is how many
-  // were written, best first. MINIINFER_UNSUPPORTED when there is none; choices[0]->reason then says
-  // why. Cheap, changes nothing. [any-thread]
+  // were written, best first. MINIINFER_UNSUPPORTED when there is none; choices[0]->reason then
+  // says why. Cheap, changes nothing. [any-thread]
   miniinfer_code (*support)(miniinfer_device* device, const miniinfer_region* region,
                             miniinfer_choice* const* choices, uint32_t* count);
 

@@ -4,8 +4,8 @@
 // A plugin: one shared library, libminiinfer_<name>.so, that serves devices of one kind.
 //
 // It exports one symbol, miniinfer_plugin_entry_v0, and carries an ELF note from which the host
-// reads its name and version before it runs any of its code. Loading then goes in three stages, each
-// of which may say no with a sentence:
+// reads its name and version before it runs any of its code. Loading then goes in three stages,
+// each of which may say no with a sentence:
 //
 //   entry        pure: no threads, no files, no device; agrees on a version and returns the table
 //   probe        cheap and safe before fork: lists devices without opening any (no device context)
@@ -24,20 +24,20 @@ extern "C" {
 
 typedef int32_t miniinfer_probe_state;
 enum {
-  MINIINFER_PROBE_ABSENT = 0,   // no device, and `reason` says how that is known
-  MINIINFER_PROBE_FOUND = 1,    // `devices` lists them
-  MINIINFER_PROBE_UNKNOWN = 2   // the signs conflict; opening decides
+  MINIINFER_PROBE_ABSENT = 0,  // no device, and `reason` says how that is known
+  MINIINFER_PROBE_FOUND = 1,   // `devices` lists them
+  MINIINFER_PROBE_UNKNOWN = 2  // the signs conflict; opening decides
 };
 
 typedef struct miniinfer_probe {
   miniinfer_head head;
   miniinfer_probe_state state;
-  uint32_t capacity;                 // in: how many structs `devices` points to
-  uint32_t count;                    // out: how many were filled; never more than capacity
+  uint32_t capacity;  // in: how many structs `devices` points to
+  uint32_t count;     // out: how many were filled; never more than capacity
   uint32_t reserved;
   miniinfer_device_info* const* devices;  // the host's; each with its head filled in
-  char reason[256];                  // why there is no device
-  char driver[64];                   // the driver's version, where one was seen
+  char reason[256];                       // why there is no device
+  char driver[64];                        // the driver's version, where one was seen
 } miniinfer_probe;
 
 enum {
@@ -96,10 +96,10 @@ typedef struct miniinfer_note {
   uint32_t type;        // MINIINFER_NOTE_TYPE
   char owner[12];       // "miniinfer", padded to a multiple of 4
   uint32_t abi_major;
-  uint32_t abi_min;     // the plugin speaks minors abi_min to abi_max
+  uint32_t abi_min;  // the plugin speaks minors abi_min to abi_max
   uint32_t abi_max;
   uint32_t reserved;
-  char plugin[48];      // the plugin's name
+  char plugin[48];  // the plugin's name
 } miniinfer_note;
 
 #if defined(__clang__)
@@ -113,10 +113,12 @@ typedef struct miniinfer_note {
 #endif
 
 // Defines the note of a plugin; once, in the file of its entry function.
-#define MINIINFER_DEFINE_NOTE(plugin_name)                                                 \
-  static const miniinfer_note miniinfer_the_note MINIINFER_NOTE_ATTRIBUTES = {             \
-      10, 64, MINIINFER_NOTE_TYPE, "miniinfer", MINIINFER_ABI_MAJOR, MINIINFER_ABI_MINOR, \
+// clang-format off
+#define MINIINFER_DEFINE_NOTE(plugin_name)                                                  \
+  static const miniinfer_note miniinfer_the_note MINIINFER_NOTE_ATTRIBUTES = {              \
+      10, 64, MINIINFER_NOTE_TYPE, "miniinfer", MINIINFER_ABI_MAJOR, MINIINFER_ABI_MINOR,   \
       MINIINFER_ABI_MINOR, 0, plugin_name}
+// clang-format on
 
 #ifdef __cplusplus
 }

@@ -7,9 +7,9 @@
 //   ELEMENTS  out[p] = data[p with p[axis] replaced by indices[p]]; out has the shape of indices
 //   ND        the last axis of indices holds positions of the axes after the first `batch_dims`
 //
-// scatter/1 writes instead: inputs data, indices, updates; the output is data with updates put where
-// gather would have read. ELEMENTS and ND only. `combine` says what happens to the old element;
-// where several updates meet one element with SCATTER_SET any of them wins.
+// scatter/1 writes instead: inputs data, indices, updates; the output is data with updates put
+// where gather would have read. ELEMENTS and ND only. `combine` says what happens to the old
+// element; where several updates meet one element with SCATTER_SET any of them wins.
 //
 // An index out of range is MINIINFER_FAULT_INDEX; the element is then left 0 (gather) or as it was
 // (scatter).

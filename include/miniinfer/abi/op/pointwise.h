@@ -61,13 +61,13 @@ enum {
   MINIINFER_PW_ACOSH = 20,
   MINIINFER_PW_ATANH = 21,
   MINIINFER_PW_ERF = 22,
-  MINIINFER_PW_SIGMOID = 23,  // 1 / (1 + exp(-a)), without overflow
+  MINIINFER_PW_SIGMOID = 23,   // 1 / (1 + exp(-a)), without overflow
   MINIINFER_PW_SOFTPLUS = 24,  // log(1 + exp(a)), without overflow
   MINIINFER_PW_FLOOR = 25,
   MINIINFER_PW_CEIL = 26,
   MINIINFER_PW_ROUND = 27,
-  MINIINFER_PW_NOT = 28,       // BOOL
-  MINIINFER_PW_BIT_NOT = 29,   // integers
+  MINIINFER_PW_NOT = 28,      // BOOL
+  MINIINFER_PW_BIT_NOT = 29,  // integers
   MINIINFER_PW_IS_NAN = 30,
   MINIINFER_PW_IS_POSITIVE_INF = 31,
   MINIINFER_PW_IS_NEGATIVE_INF = 32,

@@ -33,14 +33,14 @@ enum {
 
 typedef struct miniinfer_resize_attrs {
   miniinfer_head head;
-  int32_t mode;           // MINIINFER_RESIZE_*
-  int32_t coordinate;     // MINIINFER_COORD_*
-  int32_t nearest;        // MINIINFER_NEAREST_*
+  int32_t mode;        // MINIINFER_RESIZE_*
+  int32_t coordinate;  // MINIINFER_COORD_*
+  int32_t nearest;     // MINIINFER_NEAREST_*
   uint32_t antialias;
   uint32_t exclude_outside;
   uint32_t reserved;
   double cubic_coeff;
-  double extrapolation;   // the value outside the input, TF_CROP_AND_RESIZE only
+  double extrapolation;                  // the value outside the input, TF_CROP_AND_RESIZE only
   double scale[MINIINFER_MAX_RANK];      // output size / input size, as the model gave it
   double roi_begin[MINIINFER_MAX_RANK];  // normalised, TF_CROP_AND_RESIZE only
   double roi_end[MINIINFER_MAX_RANK];

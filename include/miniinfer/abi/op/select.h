@@ -15,8 +15,8 @@
 //
 // non_zero and non_max_suppression do not know how much they will give. Their first output has the
 // upper bound as its dims; the second, INT64 with one element, says how many positions
-// (columns of non_zero, rows of non_max_suppression) were written. The first output is dense in that
-// count: non_zero writes [rank, count] without gaps.
+// (columns of non_zero, rows of non_max_suppression) were written. The first output is dense in
+// that count: non_zero writes [rank, count] without gaps.
 
 #include "miniinfer/abi/base.h"
 

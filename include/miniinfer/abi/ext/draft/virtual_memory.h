@@ -4,8 +4,8 @@
 // Draft: address ranges that memory is mapped into piece by piece, so that a pool can grow without
 // moving and give back what it no longer needs.
 //
-// A range is reserved once (it costs no memory), physical pieces are created, mapped at multiples of
-// `granularity`, and unmapped when no work that touches them is in flight.
+// A range is reserved once (it costs no memory), physical pieces are created, mapped at multiples
+// of `granularity`, and unmapped when no work that touches them is in flight.
 
 #include "miniinfer/abi/base.h"
 
