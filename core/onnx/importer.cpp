@@ -92,8 +92,9 @@ class Importer {
     std::map<std::string, int> counts;
     for (const onnx::Node& node : model_.graph.nodes) ++counts[printable(operator_name(node))];
     out_.operators.assign(counts.begin(), counts.end());
-    std::stable_sort(out_.operators.begin(), out_.operators.end(),
-                     [](const auto& a, const auto& b) { return a.second > b.second; });
+    std::sort(out_.operators.begin(), out_.operators.end(), [](const auto& a, const auto& b) {
+      return a.second != b.second ? a.second > b.second : a.first < b.first;
+    });
     out_.node_count = static_cast<int>(model_.graph.nodes.size());
   }
 
@@ -200,6 +201,13 @@ class Importer {
 
   Status add_node(const onnx::Node& node) {
     ++position_;
+    // Those of functions are bound by now. One left has no value, and its default is no guess.
+    for (const onnx::Attribute& attribute : node.attributes) {
+      if (attribute.function_attribute.empty()) continue;
+      return invalid("node " + printable(label(node)) + ", attribute " + printable(attribute.name) +
+                     " refers to " + printable(attribute.function_attribute) +
+                     ", an attribute of no function");
+    }
     if (node.op_type == "Constant" && canonical_domain(node.domain).empty())
       return add_constant(node);
     Node made;

@@ -1,5 +1,6 @@
 #include "core/onnx/tensor_data.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -17,6 +18,16 @@ bool append(T value, std::vector<std::byte>& out) {
 
 Status bad(const RawTensor& raw, const std::string& what) {
   return {Code::InvalidArgument, "tensor " + printable(raw.name) + ": " + what};
+}
+
+// Kernels count on 0 and 1.
+void normalise(Constant& constant) {
+  if (std::ranges::all_of(constant.bytes, [](std::byte b) { return b <= std::byte{1}; })) return;
+  auto owned =
+      std::make_shared<std::vector<std::byte>>(constant.bytes.begin(), constant.bytes.end());
+  for (std::byte& element : *owned) element = std::byte{element != std::byte{0}};
+  constant.bytes = *owned;
+  constant.keep = std::move(owned);
 }
 
 Result<ExternalRange> external_range(const RawTensor& raw) {
@@ -149,6 +160,7 @@ Result<Tensor> finish_tensor(RawTensor raw, const std::shared_ptr<const void>& k
                format("%llu bytes of data, %s needs %llu", static_cast<unsigned long long>(got),
                       to_string(constant->type).c_str(), static_cast<unsigned long long>(*bytes)));
   }
+  if (dtype == DataType::Bool) normalise(*constant);
   tensor.constant = std::move(constant);
   return tensor;
 }

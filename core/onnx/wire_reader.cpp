@@ -123,6 +123,7 @@ class Decoder {
           typed(raw, "int32_data", dtype, std::int64_t{in.get_int32()});
           break;
         case bytes_field(6):
+          count(strings_, limits_.max_strings, "strings");
           raw.strings.emplace_back(view(in));
           break;
         case bytes_field(7):
@@ -410,6 +411,7 @@ class Decoder {
           append(ints, in.get_int64());
           break;
         case bytes_field(9):
+          count(strings_, limits_.max_strings, "strings");
           append(strings, std::string(view(in)));
           break;
         case varint(20):
@@ -541,9 +543,11 @@ class Decoder {
           function.name = name(in);
           break;
         case bytes_field(4):
+          count(values_, limits_.max_values, "values");
           function.inputs.push_back(name(in));
           break;
         case bytes_field(5):
+          count(values_, limits_.max_values, "values");
           function.outputs.push_back(name(in));
           break;
         case bytes_field(7):
@@ -576,6 +580,7 @@ class Decoder {
   std::uint64_t nodes_ = 0;
   std::uint64_t initializers_ = 0;
   std::uint64_t values_ = 0;
+  std::uint64_t strings_ = 0;
   std::uint64_t functions_ = 0;
 };
 

@@ -173,6 +173,12 @@ TEST_CASE("attributes are held against the operator's schema") {
   CHECK(code_of(softmax(bytes(5, bytes(1, "axis") + bytes(4, "text") + integer(20, 3)))) ==
         Code::InvalidArgument);
   CHECK(code_of(softmax(bytes(5, integer(3, 1) + integer(20, 2)))) == Code::InvalidArgument);
+  // Outside a function there is nothing to refer to, and no value to guess.
+  CHECK(contains(message_of(softmax(bytes(5, reference("axis", "where", 2)))), "attribute axis"));
+  CHECK(contains(message_of(model(with_node(node("Constant", {}, {"y"}, "c",
+                                                 bytes(5, reference("value_int", "where", 2)))) +
+                                  y_out())),
+                 "attribute value_int"));
   CHECK(code_of(model_of(with_node(node("Relu", {"x", "x", "x"}, {"y"})))) ==
         Code::InvalidArgument);
   CHECK(code_of(model_of(with_node(node("Add", {"x"}, {"y"})))) == Code::InvalidArgument);

@@ -92,6 +92,15 @@ TEST_CASE("raw data is exactly as long as type and sizes say") {
   CHECK(code(front + fixed(4, 1.0F) + integer(7, 1)) == Code::InvalidArgument);
 }
 
+TEST_CASE("a raw bool that is neither 0 nor 1 becomes 1") {
+  const std::string front = tensor("t", DataType::Bool, {3});
+  const Result<miniinfer::onnx::Tensor> odd = read(front + bytes(9, std::string("\0\1\2", 3)));
+  REQUIRE(odd.ok());
+  CHECK(std::to_integer<int>(odd->constant->bytes[0]) == 0);
+  CHECK(std::to_integer<int>(odd->constant->bytes[1]) == 1);
+  CHECK(std::to_integer<int>(odd->constant->bytes[2]) == 1);
+}
+
 TEST_CASE("sizes that overflow, are negative or too many are refused") {
   using Shapes = std::vector<Shape>;
   const std::int64_t big = std::int64_t{1} << 62;

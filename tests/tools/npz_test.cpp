@@ -111,6 +111,27 @@ TEST_CASE("stored and deflated members are read") {
   }
 }
 
+TEST_CASE("a member may end anywhere in the buffer it is unpacked through") {
+  std::vector<std::uint8_t> values;
+  std::uint32_t state = 1;
+  while (values.size() < (1 << 16) - 160) {
+    state = state * 1664525 + 1013904223;
+    values.push_back(static_cast<std::uint8_t>(state >> 24));
+  }
+  bool below = false;
+  bool above = false;
+  for (int i = 0; i < 64; ++i) {
+    values.push_back(static_cast<std::uint8_t>(i));
+    const std::string data = npy(values);
+    below = below || deflated(data).size() < (1 << 16);
+    above = above || deflated(data).size() > (1 << 16);
+    CAPTURE(values.size());
+    CHECK(code({{.name = "a.npy", .data = data, .deflate = true}}) == Code::Ok);
+  }
+  CHECK(below);
+  CHECK(above);
+}
+
 TEST_CASE("an archive cut off anywhere is refused") {
   const std::string whole = archive({{.name = "a.npy", .data = npy({1, 2, 3}), .deflate = true}});
   REQUIRE(read(whole).ok());
@@ -158,6 +179,14 @@ TEST_CASE("a directory that lies is found out") {
         Code::InvalidArgument);
   CHECK(code({{.name = "a.npy", .data = one, .deflate = true, .packed = 1}}) ==
         Code::InvalidArgument);
+  // More comes out than was declared, and the checksum is that of the declared part.
+  const auto crc =
+      crc32(0, reinterpret_cast<const Bytef*>(one.data()), static_cast<uInt>(one.size()));
+  CHECK(code({{.name = "a.npy",
+               .data = one + "more",
+               .deflate = true,
+               .crc = static_cast<std::int64_t>(crc),
+               .bytes = static_cast<std::int64_t>(one.size())}}) == Code::InvalidArgument);
   CHECK(code({{.name = "a.npy", .data = one, .packed = 1 << 20}}) == Code::InvalidArgument);
   CHECK(code({{.name = "a.npy", .data = one, .method = 12}}) == Code::Unsupported);
   CHECK(code({{.name = "a.npy", .data = one, .flags = 1}}) == Code::Unsupported);

@@ -12,7 +12,7 @@ Json to_json(const PluginReport& report) {
   return {{"name", report.name},
           {"path", text(report.path.string())},
           {"found_via", text(report.found_via)},
-          {"state", to_string(report.state)},
+          {"state", report.state == PluginState::BuiltIn ? "builtin" : to_string(report.state)},
           {"code", report.code == Code::Ok ? Json() : Json(code)},
           {"reason", text(report.reason)},
           {"hint", text(report.hint)},

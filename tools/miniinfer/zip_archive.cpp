@@ -45,25 +45,44 @@ struct ZipReader::Impl {
     if (member.deflated) inflateEnd(&stream);
   }
 
+  Status refill() {
+    if (stream.avail_in > 0 || left == 0) return {};
+    const std::size_t step = std::min<std::uint64_t>(left, buffer.size());
+    if (Status status = file.read_at(at, std::span(buffer).first(step)); !status.ok()) {
+      return status;
+    }
+    at += step;
+    left -= step;
+    stream.next_in = reinterpret_cast<Bytef*>(buffer.data());
+    stream.avail_in = static_cast<uInt>(step);
+    return {};
+  }
+
   Status inflate_into(std::span<std::byte> out) {
     stream.next_out = reinterpret_cast<Bytef*>(out.data());
     stream.avail_out = static_cast<uInt>(out.size());
     while (stream.avail_out > 0) {
-      if (stream.avail_in == 0 && left > 0) {
-        const std::size_t step = std::min<std::uint64_t>(left, buffer.size());
-        if (Status status = file.read_at(at, std::span(buffer).first(step)); !status.ok()) {
-          return status;
-        }
-        at += step;
-        left -= step;
-        stream.next_in = reinterpret_cast<Bytef*>(buffer.data());
-        stream.avail_in = static_cast<uInt>(step);
-      }
+      if (Status status = refill(); !status.ok()) return status;
       const int code = ::inflate(&stream, Z_NO_FLUSH);
       if (code == Z_STREAM_END && stream.avail_out > 0) return damaged(member, "is too short");
       if (code != Z_OK && code != Z_STREAM_END) return damaged(member, "is damaged");
     }
     return {};
+  }
+
+  // The packed data ends where the declared bytes do; its last bits may not have been read yet.
+  Status inflate_end() {
+    Bytef beyond = 0;
+    stream.next_out = &beyond;
+    stream.avail_out = 1;
+    int code = Z_OK;
+    while (code == Z_OK && stream.avail_out == 1) {
+      if (Status status = refill(); !status.ok()) return status;
+      code = ::inflate(&stream, Z_NO_FLUSH);
+    }
+    const bool ended = code == Z_STREAM_END && stream.avail_out == 1;
+    if (ended && stream.avail_in == 0 && left == 0) return {};
+    return damaged(member, "does not end where the directory says");
   }
 
   const InputFile& file;
@@ -124,6 +143,9 @@ Status ZipReader::read(std::span<std::byte> out) {
 
 Status ZipReader::finish() {
   if (impl_->wanted != 0) return damaged(impl_->member, "is longer than its tensor");
+  if (impl_->member.deflated) {
+    if (Status status = impl_->inflate_end(); !status.ok()) return status;
+  }
   if (impl_->crc != impl_->member.crc) return damaged(impl_->member, "has a wrong checksum");
   return {};
 }
