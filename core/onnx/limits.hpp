@@ -10,8 +10,8 @@ struct ImportLimits {
   int max_graph_depth = 32;             // subgraphs inside subgraphs
   std::uint64_t max_nodes = 1'000'000;  // subgraphs and inlined functions included
   std::uint64_t max_initializers = 1'000'000;
-  std::uint64_t max_values = 4'000'000;   // names of inputs and outputs
-  std::uint64_t max_strings = 2'000'000;  // in tensors and attributes
+  std::uint64_t max_values = 1 << 21;     // names of inputs and outputs
+  std::uint64_t max_strings = 1'000'000;  // in tensors and attributes
   std::uint64_t max_name_bytes = 64 << 10;
   std::uint64_t max_rank = 64;
   std::uint64_t max_attribute_elements = 16 << 20;

@@ -59,6 +59,9 @@ class Builder {
 
   Status place() {
     Graph& graph = specialised_.kernels;
+    for (const OpenDevicePtr& device : request_.devices) {
+      if (Status status = device->ready(); !status.ok()) return status;
+    }
     Result<std::vector<NodePlace>> places = place_nodes(graph, request_.devices);
     if (!places) return places.status();
     places_ = std::move(*places);
@@ -181,12 +184,16 @@ class Builder {
         plan_->args.emplace_back();
         continue;
       }
-      const ConstantPtr& constant = specialised_.kernels.value(id).constant;
-      if (!constant) {
-        plan_->args.push_back(layout_.slots[id]);
+      const Slot& slot = layout_.slots[id];
+      if (slot.place != Slot::Constant) {
+        plan_->args.push_back(slot);
         continue;
       }
-      Result<DeviceConstantPtr> placed = place_constant(step, device, operand, constant);
+      // A view of a constant has its bytes, but the kernel was not told that it is one.
+      const bool view = !specialised_.kernels.value(id).constant;
+      const ConstantPtr& constant = specialised_.kernels.value(slot.index).constant;
+      Result<DeviceConstantPtr> placed = view ? request_.constants->raw(constant, device)
+                                              : place_constant(step, device, operand, constant);
       if (!placed) return placed.status();
       plan_->args.push_back(add_constant(std::move(*placed), step.device));
     }

@@ -193,13 +193,13 @@ Result<Session> Runtime::load(const Model& model, std::string_view device_list,
                                             std::vector<bool>(impl->inputs.size()));
 
   // A placement that cannot be met is an error of load, not of the first run. Where sizes are free
-  // they count as 1, and only what does not depend on them is reported.
+  // they count as 1, which a model need not allow.
   progress(0.7, "planning");
   const bool fixed = fixed_inputs(impl->inputs);
   const bool only_host = shared->devices.size() == 1 && shared->devices[0] == shared->host;
   if (fixed || !only_host) {
     const Result<PlanPtr> plan = impl->plan_for({});
-    if (!plan && (fixed || plan.status().code() == Code::Unsupported)) return plan.status();
+    if (!plan && (fixed || plan.status().code() != Code::InvalidArgument)) return plan.status();
   }
   progress(1.0, "ready");
   return Session(std::move(impl));
