@@ -160,9 +160,11 @@ Status Context::transfer(const Plan& plan, const Step& step, std::span<const Blo
   const OpenDevice& target = *devices_[step.device];
   const miniinfer_mem from = resolve(plan, step.from, inputs, results);
   const miniinfer_mem to = resolve(plan, step.to, inputs, results);
-  const bool to_host = target.domain() == "host";
+  // An inline device's memory is the host's to read and write, whatever its domain.
+  const bool from_host = source.domain() == "host" || source.is_inline();
+  const bool to_host = target.domain() == "host" || target.is_inline();
   miniinfer_mem on_host = from;
-  if (source.domain() != "host") {
+  if (!from_host) {
     if (!to_host && staging_.size() < step.bytes) staging_.resize(step.bytes);
     on_host = to_host ? to : host_mem(staging_.data());
     miniinfer_stream* stream = streams_[step.from_device];
@@ -170,8 +172,12 @@ Status Context::transfer(const Plan& plan, const Step& step, std::span<const Blo
         source.api->stream->copy(stream, MINIINFER_COPY_DEVICE_TO_HOST, on_host, from, step.bytes);
     if (code == MINIINFER_OK) code = source.api->stream->sync(stream);
     if (Status status = source.check(code, "copying to the host"); !status.ok()) return status;
+    if (to_host) return {};
   }
-  if (to_host) return {};
+  if (to_host) {
+    std::memcpy(host_address(to), host_address(on_host), step.bytes);
+    return {};
+  }
   miniinfer_stream* stream = streams_[step.device];
   miniinfer_code code =
       target.api->stream->copy(stream, MINIINFER_COPY_HOST_TO_DEVICE, to, on_host, step.bytes);

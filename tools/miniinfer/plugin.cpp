@@ -66,7 +66,9 @@ Outcome list(const CommonOptions& common, Output& output) {
 
 Outcome check(const CommonOptions& common, const std::string& file, Output& output) {
   CommonOptions quiet = common;
-  if (quiet.plugins.empty()) quiet.plugins = {"/nonexistent/miniinfer"};
+  // Nothing else is of interest, least of all what other files have wrong.
+  if (quiet.plugins.empty()) quiet.plugins = {file};
+  quiet.log = "off";
   Result<Runtime> runtime = make_runtime(quiet);
   if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   const PluginReport report = runtime->check_plugin(file);
