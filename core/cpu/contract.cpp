@@ -404,20 +404,16 @@ Make maker(int dtype) {
       return make_float;
     case MINIINFER_FLOAT64:
       return make_plain<double>;
-    case MINIINFER_INT8:
-      return make_plain<std::int8_t>;
-    case MINIINFER_INT16:
-      return make_plain<std::int16_t>;
-    case MINIINFER_INT32:
-      return make_plain<std::int32_t>;
-    case MINIINFER_INT64:
-      return make_plain<std::int64_t>;
+    case MINIINFER_INT8:  // what wraps is the same with a sign and without
     case MINIINFER_UINT8:
       return make_plain<std::uint8_t>;
+    case MINIINFER_INT16:
     case MINIINFER_UINT16:
       return make_plain<std::uint16_t>;
+    case MINIINFER_INT32:
     case MINIINFER_UINT32:
       return make_plain<std::uint32_t>;
+    case MINIINFER_INT64:
     case MINIINFER_UINT64:
       return make_plain<std::uint64_t>;
     default:

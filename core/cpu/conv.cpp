@@ -67,10 +67,10 @@ class ConvGemm final : public Kernel {
         workers_(worker_count()),
         shape_(region, false),
         tiles_(shape_, table_, workers_),
-        epilogue_(region),
+        epilogue_(region, !has_bias(region)),
         x_(region.arg_in(0)),
         w_(region.arg_in(1)),
-        bias_(has_bias(region) ? region.arg_in(2) : -1),
+        bias_(has_bias(region) ? region.arg_in(2) : epilogue_.bias()),
         constant_(is_constant(region.in(1))) {
     has_runs_ = has_runs(shape_, table_);
     is_direct_ = shape_.taps == 1 && shape_.stride == ConvShape::Axes{1, 1, 1} &&
@@ -381,10 +381,10 @@ class ConvDepthwise final : public Kernel {
         workers_(worker_count()),
         shape_(region, false),
         block_(shape_),
-        epilogue_(region),
+        epilogue_(region, !has_bias(region)),
         x_(region.arg_in(0)),
         w_(region.arg_in(1)),
-        bias_(has_bias(region) ? region.arg_in(2) : -1) {
+        bias_(has_bias(region) ? region.arg_in(2) : epilogue_.bias()) {
     const ConvShape& s = shape_;
     for (std::int64_t t = 0; t < s.taps; ++t) {
       const std::int64_t column = t % s.window[2] * s.dilation[2];

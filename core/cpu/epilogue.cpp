@@ -27,6 +27,19 @@ int find_target(const RegionView& region) {
   return -1;
 }
 
+// Whether the pointwise node's input `own` is the producer's output, and the other is one float32
+// for each place along axis 1 of it.
+bool is_bias(const RegionView& region, std::uint32_t own) {
+  const std::uint32_t* in = region.node(1).in;
+  const std::uint32_t out = region.node(0).out[0];
+  if (in[own] != out || in[1 - own] == out) return false;
+  const miniinfer_value& produced = region.out(0);
+  const miniinfer_value& added = region.in(1 - own, 1);
+  return added.dtype == MINIINFER_FLOAT32 && is_row_major(added) && produced.rank > 1 &&
+         added.rank == produced.rank && added.dims[1] == produced.dims[1] &&
+         element_count(added) == added.dims[1];
+}
+
 bool refuse(miniinfer_choice& choice, const char* why) {
   std::snprintf(choice.reason, sizeof choice.reason, "%s", why);
   return false;
@@ -55,14 +68,17 @@ bool Epilogue::support(const RegionView& region, std::uint32_t workers, miniinfe
   return true;
 }
 
-Epilogue::Epilogue(const RegionView& region) : target_(find_target(region)) {
+Epilogue::Epilogue(const RegionView& region, bool takes_bias) : target_(find_target(region)) {
   if (region.node_count() == 1) return;
   char reason[192];
   loop_ = PointwiseLoop::create(region, 1, reason);
   const miniinfer_node& node = region.node(1);
   // A producer whose own output is also asked for must not clamp it.
-  is_clamp_ = region.arg_out(0) < 0 && node.in_count == 1 && node.out_count == 1 &&
-              node.in[0] == region.node(0).out[0] && loop_->is_clamp(&low_, &high_);
+  if (region.arg_out(0) < 0 && node.out_count == 1 && loop_->is_clamp(&low_, &high_)) {
+    const std::uint32_t own = node.in[0] == region.node(0).out[0] ? 0 : 1;
+    is_clamp_ = node.in_count == 1 ? own == 0 : takes_bias && is_bias(region, own);
+    if (is_clamp_ && node.in_count == 2) bias_ = region.arg_in(1 - own, 1);
+  }
   for (std::uint32_t i = 0; i < node.in_count; ++i) inputs_[i] = region.arg_in(i, 1);
   for (std::uint32_t o = 0; o < node.out_count; ++o) outputs_[o] = region.arg_out(o, 1);
   for (std::uint32_t i = 0; i < node.in_count; ++i) {

@@ -18,11 +18,14 @@ class Epilogue {
   // scratch of `workers` to the workspace.
   static bool support(const RegionView& region, std::uint32_t workers, miniinfer_choice& choice);
 
-  explicit Epilogue(const RegionView& region);
+  // `takes_bias`: the producer can add a value for each place along axis 1 as it writes.
+  explicit Epilogue(const RegionView& region, bool takes_bias = false);
 
   int target() const noexcept { return target_; }  // index into miniinfer_run.args
-  // The whole program is a clamp that the producer can do as it writes.
+  // The whole program is a clamp that the producer can do as it writes, after it has added the
+  // operand that bias() names, if any.
   bool is_clamp() const noexcept { return is_clamp_; }
+  int bias() const noexcept { return bias_; }  // index into miniinfer_run.args, or -1
   float low() const noexcept { return low_; }
   float high() const noexcept { return high_; }
   bool has_loop() const noexcept { return loop_ != nullptr && !is_clamp_; }
@@ -43,6 +46,7 @@ class Epilogue {
  private:
   int target_ = -1;
   bool is_clamp_ = false;
+  int bias_ = -1;
   float low_ = 0;
   float high_ = 0;
   std::unique_ptr<PointwiseLoop> loop_;

@@ -25,8 +25,8 @@ class PointwiseLoop {
   double element_ns() const noexcept;          // estimate, on one core
   std::uint32_t input_count() const noexcept;
   std::uint32_t output_count() const noexcept;
-  // True where the program is nothing but max(x, 0) on input 0, for producers that do it in place;
-  // likewise an optional clip with `low` and `high`.
+  // True where the program is nothing but a clip of input 0, or of the sum of its two inputs, to
+  // [low, high], for producers that do it as they write.
   bool is_clamp(float* low, float* high) const noexcept;
 
   // Computes output elements [begin, begin + count). inputs[i] and outputs[o] are the bases of the

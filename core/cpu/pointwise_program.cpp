@@ -472,28 +472,37 @@ class Compiler {
   }
 
   void find_clamp(const miniinfer_pointwise_attrs& attrs) {
-    if (attrs.in_count != 1 || attrs.out_count != 1 || attrs.code_count == 0 ||
+    if (attrs.in_count < 1 || attrs.in_count > 2 || attrs.out_count != 1 || attrs.code_count == 0 ||
         attrs.out[0] + 1u != registers_.size()) {
       return;
     }
+    const std::uint32_t first = attrs.in_count + attrs.constant_count;  // result
     float low = -std::numeric_limits<float>::infinity();
     float high = std::numeric_limits<float>::infinity();
     std::uint16_t chain = 0;
-    for (std::uint32_t i = 0; i < attrs.code_count; ++i) {
+    std::uint32_t begin = 0;
+    if (attrs.in_count == 2) {
+      const miniinfer_instruction& add = attrs.code[0];
+      if (add.op != MINIINFER_PW_ADD || add.dtype != MINIINFER_FLOAT32) return;
+      if (add.a + add.b != 1) return;  // registers 0 and 1
+      chain = static_cast<std::uint16_t>(first);
+      begin = 1;
+    }
+    for (std::uint32_t i = begin; i < attrs.code_count; ++i) {
       const miniinfer_instruction& code = attrs.code[i];
       const bool is_max = code.op == MINIINFER_PW_MAX;
       if ((!is_max && code.op != MINIINFER_PW_MIN) || code.dtype != MINIINFER_FLOAT32) return;
       if ((code.a == chain) == (code.b == chain)) return;
       const std::uint16_t other = code.a == chain ? code.b : code.a;
-      if (other < 1 || other > attrs.constant_count) return;
+      if (other < attrs.in_count || other >= first) return;
       const float bound =
-          std::bit_cast<float>(static_cast<std::uint32_t>(attrs.constants[other - 1]));
+          std::bit_cast<float>(static_cast<std::uint32_t>(attrs.constants[other - attrs.in_count]));
       if (std::isnan(bound)) return;
       // max(min(x, h), l) is min(max(x, l), h) only where l <= h.
       if (is_max) low = std::max(low, bound);
       if (!is_max) high = std::min(high, bound);
       if (low > high) return;
-      chain = static_cast<std::uint16_t>(1 + attrs.constant_count + i);
+      chain = static_cast<std::uint16_t>(first + i);
     }
     out_.is_clamp = true;
     out_.low = low;

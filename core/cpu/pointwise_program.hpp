@@ -56,6 +56,7 @@ struct PointwiseProgram {
   std::size_t slot_bytes = 0;
   double element_ns = 0;  // estimate
 
+  // The program is a clamp of input 0, or of the sum of inputs 0 and 1 where it has two.
   bool is_clamp = false;
   float low = 0;
   float high = 0;

@@ -4,7 +4,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/base/float16.hpp"
+#include "core/cpu/order_key.hpp"
 #include "core/cpu/parallel.hpp"
 #include "core/cpu/primitives.hpp"
 #include "core/cpu/reduce_shape.hpp"
@@ -12,25 +12,8 @@
 namespace miniinfer::cpu {
 namespace {
 
-struct Half {
-  std::uint16_t bits;
-};
-struct BFloat {
-  std::uint16_t bits;
-};
-
-template <class S>
-S load(const S& x) {
-  return x;
-}
-float load(const Half& x) { return float_from_half(x.bits); }
-float load(const BFloat& x) { return float_from_bfloat(x.bits); }
-
-template <class S>
 class ReduceIndex final : public Kernel {
  public:
-  using T = decltype(load(S{}));
-
   explicit ReduceIndex(const RegionView& region)
       : attrs_(region.attrs<miniinfer_reduce_attrs>()),
         shape_(make_reduce_shape(attrs_, region.in(0), region.out(0))),
@@ -38,10 +21,17 @@ class ReduceIndex final : public Kernel {
         in_(region.arg_in(0)),
         out_(region.arg_out(0)),
         is_arg_(attrs_.kind >= MINIINFER_REDUCE_ARGMAX),
-        want_max_(attrs_.kind != MINIINFER_REDUCE_ARGMIN),
-        dtype_(region.in(0).dtype),
+        flip_(attrs_.kind != MINIINFER_REDUCE_ARGMIN ? 0 : ~std::uint64_t{0}),
+        bytes_(static_cast<std::int64_t>(element_bytes(region.in(0).dtype))),
+        keys_(order_keys(region.in(0).dtype)),
+        extreme_(primitives().row[flip_ == 0 ? kRowMax : kRowMin][region.in(0).dtype]),
         dims_(dims(region.in(0)).begin(), dims(region.in(0)).end()) {
     if (!is_arg_) position_ = region.arg_out(1);
+    if (region.in(0).dtype != MINIINFER_BOOL) {
+      constexpr double kLowest = -std::numeric_limits<double>::infinity();
+      primitives().cast[MINIINFER_FLOAT64][region.in(0).dtype](&lowest_, &kLowest, nullptr, nullptr,
+                                                               1);
+    }
     for (int i = 0; i <= shape_.outer; ++i) {
       const ReduceAxis& axis = shape_.axes[static_cast<std::size_t>(i)];
       if (axis.role == ReduceAxis::Whole) arg_step_ = axis.step, arg_size_ = axis.in;
@@ -49,7 +39,7 @@ class ReduceIndex final : public Kernel {
   }
 
   miniinfer_code run(const miniinfer_run& run) const noexcept override {
-    const S* in = reinterpret_cast<const S*>(address(run.args[in_]));
+    const std::byte* in = address(run.args[in_]);
     std::byte* out = address(run.args[out_]);
     auto* positions =
         reinterpret_cast<std::int64_t*>(address(run.args[is_arg_ ? out_ : position_]));
@@ -59,28 +49,33 @@ class ReduceIndex final : public Kernel {
     const std::int64_t blocks = rows ? 1 : (inner.out + kReduceColumns - 1) / kReduceColumns;
     const double cost = static_cast<double>(shape_.outer_positions() * inner.window * columns) + 20;
     std::byte* scratch = address(run.workspace);
+    const auto* lowest = reinterpret_cast<const std::byte*>(&lowest_);
     parallel(shape_.outer_outputs() * blocks, cost, workers_,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t worker) {
                std::byte* mine = scratch + worker * kReduceScratchBytes;
-               auto* best = reinterpret_cast<T*>(mine);
+               auto* best = reinterpret_cast<std::uint64_t*>(mine);
                auto* found = reinterpret_cast<std::int64_t*>(mine + kReduceColumns * 8);
+               auto* keys = reinterpret_cast<std::uint64_t*>(mine + 2 * kReduceColumns * 8);
                for (std::int64_t item = begin; item < end; ++item) {
                  const std::int64_t output = item / blocks;
                  const std::int64_t column = item % blocks * kReduceColumns;
                  const std::int64_t n = rows ? 1 : std::min(columns, inner.out - column);
-                 for (std::int64_t i = 0; i < n; ++i) best[i] = lowest(), found[i] = -1;
+                 for (std::int64_t i = 0; i < n; ++i) best[i] = 0, found[i] = -1;
                  const ReduceWalk walk(shape_, output, false);
                  walk.each([&](std::int64_t offset) {
                    if (rows) {
-                     search_row(in, offset, inner.in, best, found);
+                     search_row(in, offset, inner.in, *best, *found, keys);
                    } else {
-                     search_columns(in, offset, column, n, best, found);
+                     search_columns(in, offset, column, n, best, found, keys);
                    }
                  });
                  const std::int64_t at = output * inner.out + column;
                  for (std::int64_t i = 0; i < n; ++i) {
                    positions[at + i] = is_arg_ ? along_axis(found[i]) : flat(found[i]);
-                   if (!is_arg_) store(out, at + i, in, best[i], found[i]);
+                   if (is_arg_) continue;
+                   std::memcpy(out + (at + i) * bytes_,
+                               found[i] < 0 ? lowest : in + found[i] * bytes_,
+                               static_cast<std::size_t>(bytes_));
                  }
                }
              });
@@ -88,53 +83,53 @@ class ReduceIndex final : public Kernel {
   }
 
  private:
-  T lowest() const {
-    using Limits = std::numeric_limits<T>;
-    if constexpr (Limits::has_infinity) return want_max_ ? -Limits::infinity() : Limits::infinity();
-    if (dtype_ == MINIINFER_BOOL) return want_max_ ? T{0} : T{1};
-    return want_max_ ? Limits::lowest() : Limits::max();
+  // NaN is met as an extreme of either kind.
+  void make_keys(std::uint64_t* keys, const std::byte* from, std::int64_t step,
+                 std::int64_t n) const {
+    keys_(keys, from, step, n, flip_, ~std::uint64_t{0});
   }
 
-  void consider(T value, std::int64_t offset, T& best, std::int64_t& found) const {
-    const bool better =
-        best == best && (value != value || (want_max_ ? value > best : value < best));
-    const bool tie = attrs_.select_last != 0 && (value == best || (value != value && best != best));
-    if (found < 0 || better || tie) {
-      best = value;
-      found = offset;
-    }
+  bool is_better(std::uint64_t key, std::uint64_t best, std::int64_t found) const {
+    return found < 0 || key > best || (key == best && attrs_.select_last != 0);
   }
 
-  void search_row(const S* in, std::int64_t offset, std::int64_t n, T* best,
-                  std::int64_t* found) const {
-    // The extreme value first, by vectors, then the place where it stands.
-    if constexpr (std::is_same_v<S, T>) {
-      if (n >= 32 && dtype_ != MINIINFER_BOOL) {
-        T extreme = in[offset];
-        primitives().row[want_max_ ? kRowMax : kRowMin][dtype_](&extreme, in + offset, n);
-        const auto is_it = [&](std::int64_t i) {
-          const T value = in[offset + i];
-          return value == extreme || (value != value && extreme != extreme);
-        };
-        std::int64_t i = attrs_.select_last != 0 ? n - 1 : 0;
-        while (!is_it(i)) i += attrs_.select_last != 0 ? -1 : 1;
-        consider(extreme, offset + i, *best, *found);
-        return;
+  void search_row(const std::byte* in, std::int64_t offset, std::int64_t n, std::uint64_t& best,
+                  std::int64_t& found, std::uint64_t* keys) const {
+    for (std::int64_t i = 0; i < n; i += kReduceColumns) {
+      const std::int64_t count = std::min(kReduceColumns, n - i);
+      const std::byte* piece = in + (offset + i) * bytes_;
+      // The extreme value first, by vectors: most pieces hold nothing better.
+      if (extreme_ != nullptr && count >= 32) {
+        std::uint64_t extreme = 0;
+        std::memcpy(&extreme, piece, static_cast<std::size_t>(bytes_));
+        extreme_(&extreme, piece, count);
+        make_keys(keys, reinterpret_cast<const std::byte*>(&extreme), 1, 1);
+        if (!is_better(keys[0], best, found)) continue;
+      }
+      make_keys(keys, piece, 1, count);
+      for (std::int64_t k = 0; k < count; ++k) {
+        if (!is_better(keys[k], best, found)) continue;
+        best = keys[k];
+        found = offset + i + k;
       }
     }
-    for (std::int64_t i = 0; i < n; ++i) consider(load(in[offset + i]), offset + i, *best, *found);
   }
 
-  void search_columns(const S* in, std::int64_t offset, std::int64_t column, std::int64_t n,
-                      T* best, std::int64_t* found) const {
+  void search_columns(const std::byte* in, std::int64_t offset, std::int64_t column, std::int64_t n,
+                      std::uint64_t* best, std::int64_t* found, std::uint64_t* keys) const {
     const ReduceAxis& inner = shape_.inner();
     for (std::int64_t k = 0; k < inner.window; ++k) {
       const ReduceAxis::Range range = inner.outputs(k);
       const std::int64_t from = std::max(range.begin, column);
       const std::int64_t to = std::min(range.end, column + n);
-      std::int64_t at = offset + from * inner.stride + k * inner.dilation - inner.pad_begin;
-      for (std::int64_t o = from; o < to; ++o, at += inner.stride) {
-        consider(load(in[at]), at, best[o - column], found[o - column]);
+      if (from >= to) continue;
+      const std::int64_t at = offset + from * inner.stride + k * inner.dilation - inner.pad_begin;
+      make_keys(keys, in + at * bytes_, inner.stride, to - from);
+      for (std::int64_t i = 0; i < to - from; ++i) {
+        const std::int64_t o = from - column + i;
+        if (!is_better(keys[i], best[o], found[o])) continue;
+        best[o] = keys[i];
+        found[o] = at + i * inner.stride;
       }
     }
   }
@@ -159,17 +154,6 @@ class ReduceIndex final : public Kernel {
     return result;
   }
 
-  void store(std::byte* out, std::int64_t at, const S* in, T best, std::int64_t found) const {
-    S* to = reinterpret_cast<S*>(out) + at;
-    if (found >= 0) {
-      *to = in[found];
-    } else if constexpr (std::is_same_v<S, T>) {
-      *to = best;
-    } else {  // -infinity of a 16-bit type
-      to->bits = std::is_same_v<S, Half> ? half_from_float(best) : bfloat_from_float(best);
-    }
-  }
-
   miniinfer_reduce_attrs attrs_;
   ReduceShape shape_;
   std::uint32_t workers_;
@@ -177,47 +161,20 @@ class ReduceIndex final : public Kernel {
   int out_;
   int position_ = -1;
   bool is_arg_;
-  bool want_max_;
-  int dtype_;
+  std::uint64_t flip_;  // all bits, for the smallest
+  std::int64_t bytes_;
+  std::uint64_t lowest_ = 0;  // bits of what an empty window gives
+  OrderKeys keys_;
+  RowReduction extreme_;  // null where there is none
   std::vector<std::int64_t> dims_;
   std::int64_t arg_step_ = 1;
   std::int64_t arg_size_ = 0;
 };
 
-template <class S>
-std::unique_ptr<Kernel> make(const RegionView& region) {
-  return std::make_unique<ReduceIndex<S>>(region);
-}
-
 }  // namespace
 
 std::unique_ptr<Kernel> make_reduce_index(const RegionView& region) {
-  switch (region.in(0).dtype) {
-    case MINIINFER_FLOAT32:
-      return make<float>(region);
-    case MINIINFER_FLOAT64:
-      return make<double>(region);
-    case MINIINFER_FLOAT16:
-      return make<Half>(region);
-    case MINIINFER_BFLOAT16:
-      return make<BFloat>(region);
-    case MINIINFER_INT8:
-      return make<std::int8_t>(region);
-    case MINIINFER_INT16:
-      return make<std::int16_t>(region);
-    case MINIINFER_UINT16:
-      return make<std::uint16_t>(region);
-    case MINIINFER_INT32:
-      return make<std::int32_t>(region);
-    case MINIINFER_UINT32:
-      return make<std::uint32_t>(region);
-    case MINIINFER_INT64:
-      return make<std::int64_t>(region);
-    case MINIINFER_UINT64:
-      return make<std::uint64_t>(region);
-    default:  // BOOL, UINT8
-      return make<std::uint8_t>(region);
-  }
+  return std::make_unique<ReduceIndex>(region);
 }
 
 }  // namespace miniinfer::cpu

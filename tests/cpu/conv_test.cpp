@@ -149,7 +149,7 @@ void check(Random& random, const Case& c, bool transpose, int dtype, ReluNode::K
   auto vr = random_elements(random, MINIINFER_FLOAT32, count_of(dy), false);
   std::vector<std::byte*> inputs = {vx.data(), vw.data()};
   if (with_bias) inputs.push_back(vb.data());
-  if (kind == ReluNode::Residual) inputs.push_back(vr.data());
+  if (relu.adds()) inputs.push_back(vr.data());
   const Outputs got = run_family(transpose ? cpu::kConvTranspose : cpu::kConv, builder, inputs);
   REQUIRE_MESSAGE(got.code == MINIINFER_OK, got.reason);
   std::vector<double> bias = numbers(dtype, vb);
@@ -157,7 +157,12 @@ void check(Random& random, const Case& c, bool transpose, int dtype, ReluNode::K
   std::vector<double> want = convolve(c, transpose, numbers(dtype, vx), numbers(dtype, vw), bias);
   const std::vector<double> residual = numbers(MINIINFER_FLOAT32, vr);
   if (dtype == MINIINFER_FLOAT32) {
-    for (std::size_t i = 0; i < want.size(); ++i) want[i] = relu.expected(want[i], residual[i]);
+    const std::size_t plane = want.size() / static_cast<std::size_t>(c.batch * dy[1]);
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      const std::size_t at =
+          kind == ReluNode::Bias ? i / plane % static_cast<std::size_t>(dy[1]) : i;
+      want[i] = relu.expected(want[i], residual[at]);
+    }
   }
   const std::vector<double> result = numbers(dtype, got.data[0]);
   REQUIRE(result.size() == want.size());
@@ -203,6 +208,9 @@ TEST_CASE("Conv agrees with its definition for every shape, with any number of t
       check(random, c, false, MINIINFER_FLOAT32, ReluNode::None, false, false);
       check(random, c, false, MINIINFER_FLOAT32, ReluNode::Clamp, true, true);
       check(random, c, false, MINIINFER_FLOAT32, ReluNode::Residual, false, true);
+      for (const bool with_bias : {false, true}) {
+        check(random, c, false, MINIINFER_FLOAT32, ReluNode::Bias, true, with_bias);
+      }
     }
   }
 }
@@ -226,7 +234,7 @@ TEST_CASE("Conv agrees with its definition for shapes nobody thought of") {
       c.end.push_back(pick(random, 0, 3));
       c.in.push_back(pick(random, (c.window.back() - 1) * c.dilation.back() + 1, 18));
     }
-    const auto kind = static_cast<ReluNode::Kind>(pick(random, 0, 2));
+    const auto kind = static_cast<ReluNode::Kind>(pick(random, 0, 3));
     check(random, c, false, MINIINFER_FLOAT32, kind, pick(random, 0, 1) != 0,
           pick(random, 0, 1) != 0);
     for (std::size_t axis = 0; axis < axes; ++axis)

@@ -256,7 +256,7 @@ TEST_CASE("a result may be written over an input of its shape") {
   CHECK(p1 == want_m);
 }
 
-TEST_CASE("relu and clips are seen as clamps, other programs are not") {
+TEST_CASE("relu, clips, and those of a sum are seen as clamps, other programs are not") {
   const auto clamp_of = [](Program& p, std::uint16_t out, float* low, float* high) {
     RegionBuilder builder;
     std::vector<std::uint32_t> in;
@@ -293,6 +293,17 @@ TEST_CASE("relu and clips are seen as clamps, other programs are not") {
     const auto x = p.input(MINIINFER_FLOAT32);
     const auto zero = p.constant(MINIINFER_FLOAT32, bits(0.0f));
     CHECK_FALSE(clamp_of(p, p.emit(MINIINFER_PW_ADD, MINIINFER_FLOAT32, x, zero), &low, &high));
+  }
+  for (const auto op : {MINIINFER_PW_ADD, MINIINFER_PW_MUL}) {
+    Program p;
+    const auto x = p.input(MINIINFER_FLOAT32);
+    const auto y = p.input(MINIINFER_FLOAT32);
+    const auto one = p.constant(MINIINFER_FLOAT32, bits(1.0f));
+    const auto sum = p.emit(op, MINIINFER_FLOAT32, y, x);
+    const bool is_clamp =
+        clamp_of(p, p.emit(MINIINFER_PW_MAX, MINIINFER_FLOAT32, sum, one), &low, &high);
+    CHECK(is_clamp == (op == MINIINFER_PW_ADD));
+    if (is_clamp) CHECK(low == 1);
   }
 }
 
