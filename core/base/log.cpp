@@ -7,8 +7,12 @@
 #include <memory>
 #include <mutex>
 
+#include "core/base/format.hpp"
+
 namespace miniinfer {
 namespace {
+
+constexpr std::size_t kMostText = 8192;
 
 struct LogState {
   std::mutex mutex;
@@ -49,7 +53,8 @@ LogSink stderr_sink() {
   logger->set_level(spdlog::level::trace);
   logger->set_pattern("[%^%l%$] %v");
   return [logger](int level, std::string_view component, std::string_view text) {
-    logger->log(static_cast<spdlog::level::level_enum>(level), "{}: {}", component, text);
+    logger->log(static_cast<spdlog::level::level_enum>(level), "{}: {}", component,
+                printable(text, kMostText));
   };
 }
 

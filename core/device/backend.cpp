@@ -25,7 +25,7 @@ bool uses_host_memory(const miniinfer_device_info& info) {
 Backend::Backend(const miniinfer_plugin_api& api, bool builtin)
     : name_(api.name), builtin_(builtin), api_(whole_table(&api)), host_(name_) {}
 
-void Backend::probe(std::vector<std::string>* notes) {
+Status Backend::probe(std::vector<std::string>* notes) {
   std::vector<miniinfer_device_info> infos(kMaxDevices);
   std::vector<miniinfer_device_info*> pointers;
   for (miniinfer_device_info& info : infos) {
@@ -49,9 +49,10 @@ void Backend::probe(std::vector<std::string>* notes) {
     probe.state = MINIINFER_PROBE_ABSENT;
   }
   if (probe.count > kMaxDevices) {
-    notes->push_back(format("claims %" PRIu32 " devices; the first %" PRIu32 " count", probe.count,
-                            kMaxDevices));
-    probe.count = kMaxDevices;
+    return {Code::Incompatible,
+            format("it lists %" PRIu32 " devices, where there was room for %" PRIu32, probe.count,
+                   kMaxDevices),
+            "use another version of the plugin"};
   }
   if (probe.state == MINIINFER_PROBE_ABSENT) probe.count = 0;
   const DeviceState found =
@@ -76,11 +77,12 @@ void Backend::probe(std::vector<std::string>* notes) {
     devices_.push_back(
         std::make_shared<DeviceRecord>(this, name_, static_cast<int>(i), info, state, why));
   }
-  if (!devices_.empty()) return;
+  if (!devices_.empty()) return {};
   if (reason.empty()) reason = "the plugin found no device and did not say why";
   nothing_ = std::make_shared<DeviceRecord>(
       name_, probe.state == MINIINFER_PROBE_UNKNOWN ? DeviceState::Unknown : DeviceState::Absent,
       reason);
+  return {};
 }
 
 Status Backend::init() {
@@ -254,6 +256,16 @@ Status Backend::close(DeviceRecord& record, AllocatorTable& table) {
   record.set_opened(nullptr, true);
   record.set_state(DeviceState::Found, "");
   return {};
+}
+
+void Backend::close_unused(AllocatorTable& table) {
+  bool all = true;
+  for (const auto& record : devices_) all = close(*record, table).ok() && all;
+  const bool ours = init_called_ && init_status_.ok() && init_generation_ == fork_generation();
+  if (!all || !ours || !api_.shutdown) return;
+  api_.shutdown(plugin_);
+  plugin_ = nullptr;
+  init_called_ = false;
 }
 
 }  // namespace miniinfer

@@ -23,8 +23,9 @@ class Backend {
   bool builtin() const noexcept { return builtin_; }
 
   // Lists the devices; once, before anything else. What is odd about them is added to `notes`.
-  // [loader]
-  void probe(std::vector<std::string>* notes);
+  // INCOMPATIBLE where it claims more devices than it was given room for: nothing it wrote can be
+  // believed then. [loader]
+  Status probe(std::vector<std::string>* notes);
   // By ordinal. Empty where the backend has none; `nothing` then says why.
   const std::vector<std::shared_ptr<DeviceRecord>>& devices() const noexcept { return devices_; }
   const std::shared_ptr<DeviceRecord>& nothing() const noexcept { return nothing_; }
@@ -33,6 +34,9 @@ class Backend {
   Result<OpenDevicePtr> open(DeviceRecord& record, AllocatorTable& table);
   // FAILED_PRECONDITION where somebody uses the device or its memory. [loader]
   Status close(DeviceRecord& record, AllocatorTable& table);
+  // Closes the devices that nobody uses and, where none is left open, shuts the plugin down; the
+  // next open initialises it again. [loader]
+  void close_unused(AllocatorTable& table);
 
  private:
   Status init();

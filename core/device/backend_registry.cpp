@@ -47,9 +47,25 @@ struct BackendRegistry::Impl {
   std::mutex loader;         // [loader]: held around every call that has that tag
   mutable std::mutex lists;  // for what follows; never held while a plugin runs
   std::vector<std::unique_ptr<Backend>> backends;
+  std::vector<std::unique_ptr<Backend>> refused;  // after probe: they were given a host table
   std::vector<PluginReport> reports;
   std::vector<std::string> searched;
   std::set<std::vector<std::filesystem::path>> scanned;
+  std::weak_ptr<const void> kept_open;
+
+  void close_unused() {
+    const std::lock_guard guard(loader);
+    std::vector<Backend*> plugins;
+    {
+      const std::lock_guard lock(lists);
+      // Somebody may have begun anew while the last one was going.
+      if (!kept_open.expired()) return;
+      for (const auto& backend : backends) {
+        if (!backend->builtin()) plugins.push_back(backend.get());
+      }
+    }
+    for (Backend* plugin : plugins) plugin->close_unused(AllocatorTable::instance());
+  }
 
   Backend* find_backend(std::string_view name) const {
     const std::lock_guard lock(lists);
@@ -80,11 +96,14 @@ struct BackendRegistry::Impl {
     });
   }
 
-  // Probes and makes known. [loader]
-  void add(const miniinfer_plugin_api& api, PluginReport report) {
+  // Probes and makes known, or fails as Backend::probe. [loader]
+  Status add(const miniinfer_plugin_api& api, PluginReport report) {
     const bool builtin = report.state == PluginState::BuiltIn;
     auto backend = std::make_unique<Backend>(api, builtin);
-    backend->probe(&report.notes);
+    if (Status status = backend->probe(&report.notes); !status.ok()) {
+      refused.push_back(std::move(backend));
+      return status;
+    }
     for (const auto& record : backend->devices()) {
       if (record->id == host_record().id) set_host_record(*record);
       if (record->state() == DeviceState::Absent) continue;
@@ -95,6 +114,7 @@ struct BackendRegistry::Impl {
     add_report(std::move(report));
     const std::lock_guard lock(lists);
     backends.push_back(std::move(backend));
+    return {};
   }
 
   // Loads what may be loaded, and keeps what became of it. [loader]
@@ -110,10 +130,9 @@ struct BackendRegistry::Impl {
     if (candidate.load && find_backend(report.name)) {
       report.state = PluginState::Shadowed;
       status = {Code::FailedPrecondition, "a backend named " + report.name + " is in use already"};
-    } else if (api && status.ok()) {
-      add(*api, report);
-      return report;
     } else if (api) {
+      if (status.ok()) status = add(*api, report);
+      if (status.ok()) return report;
       report.state = PluginState::Refused;
     }
     if (!status.ok()) {
@@ -176,8 +195,7 @@ Status BackendRegistry::add_builtin(std::string_view name, miniinfer_plugin_entr
   report.state = PluginState::BuiltIn;
   report.version = (*api)->version ? printable((*api)->version) : "";
   report.abi = abi_text(MINIINFER_ABI_MINOR);
-  impl_->add(**api, std::move(report));
-  return {};
+  return impl_->add(**api, std::move(report));
 }
 
 void BackendRegistry::scan(const std::vector<std::filesystem::path>& explicit_places) {
@@ -298,6 +316,17 @@ Status BackendRegistry::close(const Device& device) {
   if (!record.backend) return {};
   const std::lock_guard loader(impl_->loader);
   return record.backend->close(record, AllocatorTable::instance());
+}
+
+std::shared_ptr<const void> BackendRegistry::keep_open() {
+  const std::lock_guard lock(impl_->lists);
+  std::shared_ptr<const void> held = impl_->kept_open.lock();
+  if (!held) {
+    held =
+        std::shared_ptr<const void>(impl_, [impl = impl_](const void*) { impl->close_unused(); });
+    impl_->kept_open = held;
+  }
+  return held;
 }
 
 }  // namespace miniinfer

@@ -15,9 +15,9 @@
 
 namespace miniinfer {
 
-// An open device and its tables. Shared by everything that uses it. Devices stay open until
-// somebody closes them by name or the process ends; letting go of the last pointer does not close
-// one.
+// An open device and its tables. Shared by everything that uses it. Letting go of the last pointer
+// does not close a device: that is done by name, or when the last BackendRegistry::keep_open()
+// goes.
 class OpenDevice {
  public:
   miniinfer_device* handle = nullptr;
@@ -73,6 +73,10 @@ class BackendRegistry {
   // Closes an open device that nobody holds any more; FAILED_PRECONDITION where somebody does. The
   // next open starts afresh.
   Status close(const Device& device);
+
+  // Held by whoever may use devices. When the last one is let go of, the plugins' devices that
+  // nobody uses are closed.
+  std::shared_ptr<const void> keep_open();
 
  private:
   struct Impl;

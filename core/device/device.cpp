@@ -23,7 +23,9 @@ DeviceRecord* plain_host_record() {
 }
 
 std::atomic<DeviceRecord*>& host_slot() {
-  static std::atomic<DeviceRecord*> slot{plain_host_record()};
+  // Never destroyed, also when another has taken its place: tensors may still name it.
+  static DeviceRecord* const plain = plain_host_record();
+  static std::atomic<DeviceRecord*> slot{plain};
   return slot;
 }
 

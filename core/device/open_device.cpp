@@ -136,4 +136,12 @@ Block host_block(void* data, std::uint64_t bytes) noexcept {
   return {reinterpret_cast<std::uint64_t>(data), 0, bytes, static_cast<std::byte*>(data)};
 }
 
+const miniinfer_graph_capture* graph_capture(const OpenDevice& device) {
+  if (device.api->extension == nullptr) return nullptr;
+  const auto* api = static_cast<const miniinfer_graph_capture*>(
+      device.api->extension(device.handle, MINIINFER_EXT_GRAPH_CAPTURE));
+  const bool whole = api != nullptr && MINIINFER_HAS(miniinfer_graph_capture, api, destroy);
+  return whole ? api : nullptr;
+}
+
 }  // namespace miniinfer

@@ -7,6 +7,7 @@
 #include "core/device/backend_registry.hpp"
 #include "core/device/plugin_allocator.hpp"
 #include "miniinfer/abi/device.h"
+#include "miniinfer/abi/ext/draft/graph_capture.h"
 
 namespace miniinfer {
 
@@ -60,5 +61,8 @@ Status copy_now(const OpenDevice& device, miniinfer_copy_direction direction, co
                 const Block& src, std::uint64_t bytes);
 
 Block host_block(void* data, std::uint64_t bytes) noexcept;
+
+// The device's table for recording work, or null where it has none.
+const miniinfer_graph_capture* graph_capture(const OpenDevice& device);
 
 }  // namespace miniinfer

@@ -79,8 +79,11 @@ Result<Block> PluginUpstream::allocate_raw(std::uint64_t bytes, std::uint64_t al
 }
 
 void PluginUpstream::deallocate_raw(const Block& block, Stream stream) noexcept {
-  if (!record_.ready().ok()) return;
-  table_.free(table_.self, {block.handle, block.offset}, block.bytes, raw(stream));
+  // Allowed on a lost device, where no stream runs any more; not in a forked child.
+  const Code state = record_.ready().code();
+  if (state == Code::FailedPrecondition) return;
+  table_.free(table_.self, {block.handle, block.offset}, block.bytes,
+              state == Code::Ok ? raw(stream) : nullptr);
 }
 
 MemoryInfo PluginUpstream::info() const noexcept {
@@ -113,7 +116,10 @@ Result<Block> PluginUpstream::import_native(void* native, std::uint64_t bytes) n
 }
 
 void PluginUpstream::release_native(const Block& block) noexcept {
-  if (!table_.import_native || !table_.release_native || !record_.ready().ok()) return;
+  if (!table_.import_native || !table_.release_native ||
+      record_.ready().code() == Code::FailedPrecondition) {
+    return;
+  }
   table_.release_native(table_.self, {block.handle, block.offset});
 }
 

@@ -34,9 +34,8 @@ class Search {
   explicit Search(const PluginSearch& world) : world_(world) {}
 
   FoundPlugins run() {
-    if (!world_.explicit_places.empty()) {
-      for (const fs::path& place : world_.explicit_places) add_explicit(place);
-    } else if (world_.plugin_path && !world_.privileged) {
+    for (const fs::path& place : world_.explicit_places) add_explicit(place);
+    if (world_.plugin_path && !world_.privileged) {
       for (const std::string& element : split_list(*world_.plugin_path, ':')) {
         if (element.empty()) {
           add_installed();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,13 +12,9 @@
 
 namespace miniinfer {
 
-class Graph;
-
-// What an attribute of a node can be. Subgraphs are shared so that nodes stay copyable; passes copy
-// one before they change it.
-using AttributeValue =
-    std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>, std::vector<float>,
-                 std::vector<std::string>, ConstantPtr, std::shared_ptr<const Graph>>;
+// What an attribute of a node can be. A graph is none: control flow is not implemented.
+using AttributeValue = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>,
+                                    std::vector<float>, std::vector<std::string>, ConstantPtr>;
 
 // A node's attributes by name: few, so a flat list.
 class Attributes {

@@ -61,6 +61,13 @@ std::int64_t times(std::int64_t size, std::int64_t group) {
              : size * group;
 }
 
+// The output's spatial sizes; pads that were left to us are put into the window.
+template <bool kTransposed>
+Result<Shape> place(Window& window, const Attributes& attributes, const Shape& in) {
+  return kTransposed ? place_transposed_window(window, attributes, spatial(in))
+                     : place_window(window, attributes, spatial(in), false);
+}
+
 template <bool kTransposed>
 Status infer_conv(InferContext& context) {
   if (Status status = check_type(context, 0, TypeRule::Float); !status.ok()) return status;
@@ -95,8 +102,7 @@ Status infer_conv(InferContext& context) {
   if (!kernel->empty() && is_concrete(*kernel)) {
     Result<Window> window = read_window(attributes, *kernel);
     if (!window) return window.status();
-    Result<Shape> sizes = kTransposed ? place_transposed_window(*window, attributes, spatial(*in))
-                                      : place_window(*window, attributes, spatial(*in), false);
+    Result<Shape> sizes = place<kTransposed>(*window, attributes, *in);
     if (!sizes) return sizes.status();
     std::copy(sizes->begin(), sizes->end(), out.begin() + 2);
   }
@@ -114,8 +120,7 @@ Status lower_conv(LowerContext& context) {
   }
   Result<Window> window = read_window(attributes, Shape(weights.begin() + 2, weights.end()));
   if (!window) return window.status();
-  Result<Shape> sizes = kTransposed ? place_transposed_window(*window, attributes, spatial(in))
-                                    : place_window(*window, attributes, spatial(in), false);
+  const Result<Shape> sizes = place<kTransposed>(*window, attributes, in);
   if (!sizes) return sizes.status();
   const std::int64_t group = attributes.get_int("group", 1);
   if (group >= (std::int64_t{1} << 31)) return invalid("more groups than channels");

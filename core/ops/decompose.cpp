@@ -125,6 +125,18 @@ ValueId layer_norm(Graph& graph, const Node& node, Parts& parts) {
   return parts.emit(MINIINFER_POINTWISE, p.finish({y}), inputs, dtype, shape);
 }
 
+// What the windows of a convolution may take: one region a tap, and bytes that can be counted.
+bool windows_fit(const Shape& x, const Shape& w, const Shape& out, DataType dtype) {
+  constexpr std::uint64_t kMostTaps = 65536;
+  const Result<std::uint64_t> taps = element_count(Shape(w.begin() + 2, w.end()));
+  if (!taps || *taps > kMostTaps) return false;
+  Shape all(out);
+  all[0] = x[0];
+  all[1] = x[1];
+  all.push_back(static_cast<std::int64_t>(*taps));
+  return byte_count(dtype, all).ok();
+}
+
 // The windows of one convolution input as a copy: out[n, group, channel, tap.., place..], zero
 // where a tap lies in the padding. One region for each tap, cut to the places where it meets the
 // input.
@@ -180,6 +192,7 @@ ValueId conv(Graph& graph, const Node& node, Parts& parts) {
   const Shape x = *graph.value(node.inputs[0]).shape;
   const Shape w = *graph.value(node.inputs[1]).shape;
   const Shape out = *graph.value(node.outputs[0]).shape;
+  if (!windows_fit(x, w, out, dtype)) return kNoValue;
   const std::int64_t group = attrs.group;
   const std::int64_t inner = product(w, 1, w.size());
   const std::int64_t places = product(out, 2, out.size());

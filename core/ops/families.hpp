@@ -28,6 +28,7 @@ extern const OperatorTable kConvOperators;
 extern const OperatorTable kPoolOperators;
 extern const OperatorTable kReduceOperators;
 extern const OperatorTable kMatmulOperators;
+extern const OperatorTable kEinsumOperators;
 extern const OperatorTable kNormOperators;
 extern const OperatorTable kResizeOperators;
 extern const OperatorTable kGatherOperators;

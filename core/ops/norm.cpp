@@ -193,6 +193,17 @@ ValueId emit_standardise(LowerContext& context, ValueId x, const std::vector<std
   return emit_binary(context, MINIINFER_PW_DIV, centred, deviation);
 }
 
+// Output 0 = y * scale + bias, each of which has one number a channel (axis 1), in the type of y.
+void set_scaled_output(LowerContext& context, ValueId y, ValueId scale, ValueId bias) {
+  const Shape& shape = context.out_shape(0);
+  Shape channel(shape.size(), 1);
+  channel[1] = shape[1];
+  Formula f(context, {y, context.view(scale, channel), context.view(bias, channel)},
+            context.dtype_of(y));
+  const auto scaled = f.op(MINIINFER_PW_MUL, f.in(0), f.in(1));
+  context.set_output(0, f.finish(f.op(MINIINFER_PW_ADD, scaled, f.in(2)), context.dtype(0), shape));
+}
+
 Status lower_instance_norm(LowerContext& context) {
   const Shape& in = context.shape(0);
   if (in.size() < 3) return invalid("the input %s is not [N,C,..]", to_string(in).c_str());
@@ -202,13 +213,7 @@ Status lower_instance_norm(LowerContext& context) {
   const double epsilon = context.attributes().get_float("epsilon", 1e-5f);
   const ValueId y =
       emit_standardise(context, emit_cast(context, context.in(0), compute), axes, epsilon);
-  Shape channel(in.size(), 1);
-  channel[1] = in[1];
-  Formula f(context,
-            {y, context.view(context.in(1), channel), context.view(context.in(2), channel)},
-            compute);
-  const auto scaled = f.op(MINIINFER_PW_MUL, f.in(0), f.in(1));
-  context.set_output(0, f.finish(f.op(MINIINFER_PW_ADD, scaled, f.in(2)), context.dtype(0), in));
+  set_scaled_output(context, y, context.in(1), context.in(2));
   return {};
 }
 
@@ -223,20 +228,14 @@ Status lower_group_norm(LowerContext& context) {
   const double epsilon = context.attributes().get_float("epsilon", 1e-5f);
   const ValueId x = context.view(emit_cast(context, context.in(0), compute), grouped);
   const ValueId y = context.view(emit_standardise(context, x, {2}, epsilon), in);
-  Shape channel(in.size(), 1);
-  channel[1] = in[1];
   // Opset 18 has one scale and bias for a group; spread them over its channels.
   const auto of_channels = [&](std::size_t i) {
     const ValueId given = context.in(i);
     const std::int64_t size = context.shape(i).empty() ? 1 : context.shape(i)[0];
-    if (size == in[1]) return context.view(given, channel);
-    const ValueId spread =
-        emit_expand(context, context.view(given, {groups, 1}), {groups, in[1] / groups});
-    return context.view(spread, channel);
+    if (size == in[1]) return given;
+    return emit_expand(context, context.view(given, {groups, 1}), {groups, in[1] / groups});
   };
-  Formula f(context, {y, of_channels(1), of_channels(2)}, compute);
-  const auto scaled = f.op(MINIINFER_PW_MUL, f.in(0), f.in(1));
-  context.set_output(0, f.finish(f.op(MINIINFER_PW_ADD, scaled, f.in(2)), context.dtype(0), in));
+  set_scaled_output(context, y, of_channels(1), of_channels(2));
   return {};
 }
 

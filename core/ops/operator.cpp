@@ -42,15 +42,13 @@ bool has_type(const AttributeValue& value, AttributeSpec::Type type) {
       return std::holds_alternative<std::vector<std::string>>(value);
     case AttributeSpec::Tensor:
       return std::holds_alternative<ConstantPtr>(value);
-    case AttributeSpec::Graph:
-      return std::holds_alternative<std::shared_ptr<const Graph>>(value);
   }
   return false;
 }
 
 const char* type_name(AttributeSpec::Type type) {
   constexpr const char* kNames[] = {"an integer", "a float", "a string", "integers",
-                                    "floats",     "strings", "a tensor", "a graph"};
+                                    "floats",     "strings", "a tensor"};
   return kNames[type];
 }
 

@@ -113,7 +113,7 @@ struct UpgradeContext {
 
 struct AttributeSpec {
   std::string_view name;
-  enum Type { Int, Float, String, Ints, Floats, Strings, Tensor, Graph } type;
+  enum Type { Int, Float, String, Ints, Floats, Strings, Tensor } type;
   bool required = false;
 };
 

@@ -151,10 +151,40 @@ Status lower_resize(LowerContext& context) {
   return {};
 }
 
-// Opset 10 had X and scales, and rounded down from asymmetric coordinates.
-void use_old_coordinates(Attributes& attributes) {
+// Before opset 11 coordinates were asymmetric, and their rounding was not written down. Upsample
+// rounds down.
+void use_old_coordinates(Attributes& attributes, const char* nearest = "floor") {
   attributes.set("coordinate_transformation_mode", std::string("asymmetric"));
-  attributes.set("nearest_mode", std::string("floor"));
+  attributes.set("nearest_mode", std::string(nearest));
+}
+
+// Resize of opset 10 rounds down where an axis grows and up where it shrinks: so do its test in
+// ONNX 1.5 and ONNX Runtime. Where axes do both the shrinking ones get a node before.
+void use_coordinates_of_opset_10(UpgradeContext& context) {
+  Node& node = context.node;
+  const ConstantPtr scales = context.graph.value(node.inputs[2]).constant;
+  std::vector<float> shrink;
+  std::vector<float> grow;
+  for (const double scale : scales ? scales->as_doubles() : std::vector<double>()) {
+    shrink.push_back(std::min(static_cast<float>(scale), 1.0F));
+    grow.push_back(std::max(static_cast<float>(scale), 1.0F));
+  }
+  const auto changes = [](float scale) { return scale != 1.0F; };
+  const bool shrinks = std::any_of(shrink.begin(), shrink.end(), changes);
+  const bool grows = std::any_of(grow.begin(), grow.end(), changes);
+  if (shrinks && grows && node.attributes.get_string("mode", "nearest") == "nearest") {
+    const auto add_scales = [&](const std::vector<float>& values) {
+      const TensorType type{DataType::Float32, {static_cast<std::int64_t>(values.size())}};
+      return context.graph.add_constant(make_constant(type, std::as_bytes(std::span(values))));
+    };
+    Node before = node;
+    before.inputs[2] = add_scales(shrink);
+    before.outputs = {context.graph.add_value({})};
+    use_old_coordinates(before.attributes, "ceil");
+    node.inputs = {before.outputs[0], kNoValue, add_scales(grow)};
+    context.graph.add_node(std::move(before));
+  }
+  use_old_coordinates(node.attributes, shrinks && !grows ? "ceil" : "floor");
 }
 
 Status upgrade_resize(UpgradeContext& context) {
@@ -173,8 +203,9 @@ Status upgrade_resize(UpgradeContext& context) {
     attributes.set("nearest_mode", std::string("round_prefer_ceil"));
     return {};
   }
-  if (node.inputs.size() == 2) node.inputs = {node.inputs[0], kNoValue, node.inputs[1]};
-  use_old_coordinates(node.attributes);
+  if (node.inputs.size() != 2) return {};  // the schema says what is wrong
+  node.inputs = {node.inputs[0], kNoValue, node.inputs[1]};
+  use_coordinates_of_opset_10(context);
   return {};
 }
 

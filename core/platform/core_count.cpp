@@ -1,11 +1,14 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/platform/thread_pool.hpp"
 
@@ -65,11 +68,31 @@ double cgroup_quota() {
   return least_quota("/sys/fs/cgroup/cpu", group_path(false), false);
 }
 
+// The processors this process may use. The kernel refuses a set smaller than its own.
+std::vector<int> usable_processors() {
+  for (int most = CPU_SETSIZE; most <= 1 << 20; most *= 2) {
+    const auto free_set = [](cpu_set_t* set) { CPU_FREE(set); };
+    const std::unique_ptr<cpu_set_t, decltype(free_set)> set(CPU_ALLOC(most), free_set);
+    const std::size_t bytes = CPU_ALLOC_SIZE(most);
+    if (!set) break;
+    CPU_ZERO_S(bytes, set.get());
+    if (sched_getaffinity(0, bytes, set.get()) != 0) {
+      if (errno == EINVAL) continue;
+      break;
+    }
+    std::vector<int> usable;
+    for (int cpu = 0; cpu < most; ++cpu) {
+      if (CPU_ISSET_S(cpu, bytes, set.get())) usable.push_back(cpu);
+    }
+    return usable;
+  }
+  return {};
+}
+
 // Cores among the processors this process may use: hyperthreads of one core count once.
-int physical_cores(const cpu_set_t& usable) {
+int physical_cores(const std::vector<int>& usable) {
   std::set<std::pair<std::string, std::string>> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &usable)) continue;
+  for (const int cpu : usable) {
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
     const std::string core = read_line(folder + "core_id");
     cores.emplace(read_line(folder + "physical_package_id"),
@@ -82,10 +105,9 @@ int physical_cores(const cpu_set_t& usable) {
 
 CoreCount count_cores() {
   CoreCount count;
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return count;
-  count.affinity = std::max(CPU_COUNT(&usable), 1);
+  const std::vector<int> usable = usable_processors();
+  if (usable.empty()) return count;
+  count.affinity = static_cast<int>(usable.size());
   count.cgroup_cpus = cgroup_quota();
   count.physical = std::max(physical_cores(usable), 1);
   return count;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "core/base/format.hpp"
@@ -195,17 +196,17 @@ class Reader {
     if (strings_.back() != std::byte{0}) return bad("its string table is damaged");
     for (const auto& [key, value] : tags_) {
       if (key == DT_NEEDED || key == DT_SONAME || key == DT_RPATH || key == DT_RUNPATH) {
-        const std::optional<std::string> name = string_at(value);
+        const std::optional<std::string_view> name = string_at(value);
         if (!name) return bad("a name lies outside its string table");
-        if (key == DT_NEEDED) facts_.needed.push_back(*name);
+        if (key == DT_NEEDED) facts_.needed.emplace_back(*name);
       }
     }
     return {};
   }
 
-  std::optional<std::string> string_at(std::uint64_t offset) const {
+  std::optional<std::string_view> string_at(std::uint64_t offset) const {
     if (offset >= strings_.size()) return std::nullopt;
-    return std::string(reinterpret_cast<const char*>(strings_.data()) + offset);
+    return std::string_view(reinterpret_cast<const char*>(strings_.data()) + offset);
   }
 
   // A table named by two tags: where it begins and how long it is.
@@ -319,11 +320,15 @@ class Reader {
     symbols_ = std::max(*count, most_symbol_ + 1);
     const std::optional<std::uint64_t> at = offset_of(tag(DT_SYMTAB), symbols_ * sizeof(Elf64_Sym));
     if (!at) return bad("its symbol table is damaged");
+    std::uint64_t names = 0;
     for (std::uint64_t i = 0; i < symbols_; ++i) {
       Elf64_Sym symbol{};
       at_offset(*at + i * sizeof symbol, &symbol);
-      const std::optional<std::string> name = string_at(symbol.st_name);
+      const std::optional<std::string_view> name = string_at(symbol.st_name);
       if (!name) return bad("a name lies outside its string table");
+      // Names may share their ends; a table in which each is all of it would take forever.
+      names += name->size();
+      if (names / 4 > strings_.size()) return bad("its symbols' names overlap");
       const bool defined = symbol.st_shndx != SHN_UNDEF && symbol.st_shndx != SHN_ABS;
       const int type = ELF64_ST_TYPE(symbol.st_info);
       if (!defined || name->empty()) continue;
@@ -333,12 +338,13 @@ class Reader {
         });
         if (!mapped) return bad("symbol " + printable(*name) + " lies outside it");
       }
-      facts_.exports.push_back(*name);
+      facts_.exports.emplace_back(*name);
     }
     return {};
   }
 
-  // Version tables are chains of offsets; each step must stay inside the file's part in memory.
+  // Version tables are chains of offsets; each step must stay inside the file's part in memory. The
+  // loader does not count: it goes on until an offset is 0, which must be that of the last.
   template <class Entry, class Item>
   Status check_chain(std::int64_t address, std::int64_t number, const Entry& next_of,
                      const Item& items_of) const {
@@ -352,7 +358,7 @@ class Reader {
       if (next == 0) return i + 1 == tag(number) ? Status() : bad("its version table is damaged");
       at += next;
     }
-    return {};
+    return bad("its version table is damaged");
   }
 
   Status check_versions() {
@@ -385,7 +391,7 @@ class Reader {
             if (item.vna_next == 0) return {};
             at += item.vna_next;
           }
-          return {};
+          return bad("its version table is damaged");
         });
     if (!needed.ok()) return needed;
     return check_chain(

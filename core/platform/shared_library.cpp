@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 
 #include <boost/dll/shared_library.hpp>
+#include <cstddef>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -21,14 +23,14 @@ Result<SharedLibrary> SharedLibrary::open(const std::filesystem::path& file) {
   // Boost.DLL has no name for RTLD_NODELETE, binds lazily by default, and keeps no error text.
   const auto mode = static_cast<boost::dll::load_mode::type>(RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   try {
-    // Never destroyed: the destructor would close it.
-    auto* library = new boost::dll::shared_library();
+    // Never destroyed: the destructor would close it. It owns the handle alone.
+    alignas(boost::dll::shared_library) std::byte place[sizeof(boost::dll::shared_library)];
+    auto* library = new (place) boost::dll::shared_library();
     std::error_code error;
     (void)dlerror();
     library->load(file, error, mode);
     if (!error) return SharedLibrary(library->native());
     const char* text = dlerror();
-    delete library;
     return Status(Code::Unavailable, text != nullptr ? printable(text, 512) : "it does not open");
   } catch (const std::exception& error) {
     return Status(Code::Unavailable, printable(error.what(), 512));

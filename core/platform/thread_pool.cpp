@@ -1,7 +1,5 @@
 #include "core/platform/thread_pool.hpp"
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <atomic>
 #include <system_error>
@@ -16,6 +14,14 @@ namespace {
 constexpr int kSpins = 150;
 
 thread_local bool t_in_loop = false;
+
+void cpu_relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 }  // namespace
 
@@ -65,7 +71,7 @@ struct ThreadPool::Impl {
     while (true) {
       std::uint32_t now = generation.load(std::memory_order_acquire);
       for (int spin = 0; now == seen && spin < kSpins; ++spin) {
-        _mm_pause();
+        cpu_relax();
         now = generation.load(std::memory_order_acquire);
       }
       if (now == seen) {
@@ -127,7 +133,7 @@ miniinfer_code ThreadPool::parallel_for(std::uint64_t count, std::uint64_t grain
   // Pieces that workers hold are on their way; give up the core if they take long.
   for (int spin = 0; pool.busy.load(std::memory_order_seq_cst) > 0; ++spin) {
     if (spin < 1000) {
-      _mm_pause();
+      cpu_relax();
     } else {
       std::this_thread::yield();
     }

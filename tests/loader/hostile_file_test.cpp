@@ -86,7 +86,7 @@ TEST_CASE("A plugin for another machine is refused with both names") {
 }
 
 TEST_CASE("600 truncations of a plugin never harm the host") {
-  const std::vector<char> whole = bytes_of(odd_file("plain"));
+  const std::vector<char> whole = bytes_of(odd_file("bare"));
   const Batch batch = load_all(600, [&](int i) {
     return std::vector<char>(whole.begin(),
                              whole.begin() + static_cast<std::ptrdiff_t>(whole.size() * i / 600));
@@ -97,7 +97,7 @@ TEST_CASE("600 truncations of a plugin never harm the host") {
 }
 
 TEST_CASE("2000 mutations of a plugin never harm the host") {
-  const std::vector<char> whole = bytes_of(odd_file("plain"));
+  const std::vector<char> whole = bytes_of(odd_file("bare"));
   std::mt19937 random(20);
   const Batch batch = load_all(2000, [&](int i) {
     std::vector<char> bytes = whole;

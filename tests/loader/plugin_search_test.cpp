@@ -136,6 +136,80 @@ TEST_CASE("Explicit places may be files and folders, and a missing one is report
   CHECK(missing.report.code == Code::NotFound);
 }
 
+TEST_CASE("Explicit places come first and the usual search follows") {
+  World world;
+  const fs::path mine = world.put("mine", "b");
+  world.put("prefix/lib/plugins", "a");
+  world.put("prefix/lib/plugins", "b");
+  world.search.explicit_places = {mine};
+  CHECK(world.loads() == Paths{"mine/libminiinfer_b.so", "prefix/lib/plugins/libminiinfer_a.so"});
+  CHECK(world.find().candidates.back().report.state == PluginState::Shadowed);
+  world.put("listed", "a");
+  world.put("listed", "c");
+  world.search.plugin_path = (world.folder.path() / "listed").string();
+  CHECK(world.loads() ==
+        Paths{"mine/libminiinfer_b.so", "listed/libminiinfer_a.so", "listed/libminiinfer_c.so"});
+}
+
+TEST_CASE("MINIINFER_PLUGIN_PATH counts in its order, and a folder it names in vain is listed") {
+  World world;
+  world.put("one", "a");
+  world.put("two", "a");
+  world.put("two", "b");
+  const std::string root = world.folder.path().string();
+  world.search.plugin_path = root + "/none:" + root + "/two:" + root + "/one";
+  CHECK(world.loads() == Paths{"two/libminiinfer_a.so", "two/libminiinfer_b.so"});
+  const FoundPlugins found = world.find();
+  REQUIRE(found.searched.size() == 3);
+  CHECK(found.searched[0].find("No such file") != std::string::npos);
+  CHECK(found.candidates.back().report.state == PluginState::Shadowed);
+}
+
+TEST_CASE("A plugin of the installed folder needs no helper, named explicitly or not") {
+  World world;
+  const fs::path installed = world.put("prefix/lib/plugins", "a");
+  const fs::path mine = world.put("mine", "b");
+  world.search.explicit_places = {installed, mine};
+  const FoundPlugins found = world.find();
+  REQUIRE(found.candidates.size() == 3);
+  CHECK_FALSE(found.candidates[0].isolate);
+  CHECK(found.candidates[1].isolate);
+}
+
+TEST_CASE("An explicit place is no excuse for a file that everybody can write") {
+  World world;
+  const fs::path file = world.put("mine", "a");
+  chmod(file.c_str(), 0666);
+  world.search.explicit_places = {file};
+  CHECK(world.only().code == Code::FailedPrecondition);
+}
+
+TEST_CASE("A folder in which nobody can replace another's file may be open to everybody") {
+  World world;
+  const fs::path file = world.put("mine", "a");
+  chmod(file.parent_path().c_str(), 01777);
+  world.search.explicit_places = {file};
+  CHECK(world.loads().size() == 1);
+}
+
+TEST_CASE("The folder of a bare name is not guessed, and a link is trusted by where it leads") {
+  World world;
+  world.search.explicit_places = {"libminiinfer_nowhere.so"};
+  CHECK(world.only().code == Code::NotFound);
+  const fs::path file = world.put("open", "a");
+  chmod(file.parent_path().c_str(), 0777);
+  fs::create_symlink(file, world.folder.sub("mine") / "libminiinfer_a.so");
+  world.search.explicit_places = {world.folder.path() / "mine" / "libminiinfer_a.so"};
+  CHECK(world.only().code == Code::FailedPrecondition);
+}
+
+TEST_CASE("MINIINFER_PLUGINS holds for explicit places too") {
+  World world;
+  world.search.explicit_places = {world.put("mine", "a"), world.put("mine", "b")};
+  world.search.filter = "b";
+  CHECK(world.loads() == Paths{"mine/libminiinfer_b.so"});
+}
+
 TEST_CASE("The first file of a name wins and the others are shadowed") {
   World world;
   world.put("prefix/lib/plugins", "a");

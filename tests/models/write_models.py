@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Writes the models that tests and documents use, with seeded weights: write_models.py FOLDER
+"""Writes the models that tests and documents use, with seeded weights.
+
+    write_models.py FOLDER [EXPECTED]
 
 lenet5.onnx     LeNet-5 in shape (LeCun et al., 1998): two convolutions with pooling, three linear layers
 bert_tiny.onnx  BERT-tiny in shape (Turc et al., 2019): 2 layers, 2 heads, hidden size 128; its
                 vocabulary is cut to 512 and its positions to 64. Sequence length and batch are free.
 chain.onnx      1,000 tiny nodes in a row, to measure what a node costs beside its work
+MODEL.INPUT.pb  for the first two, inputs of a batch of three; what comes out of them in ONNX Runtime
+                is kept in tests/models/expected, and written anew where that folder is named too
 
 Only Python's own library is used, so that a build needs nothing else: the few messages of ONNX's
 protobuf format are encoded here.
@@ -203,9 +207,38 @@ def chain(folder, nodes=1000):
     m.write(folder, [value_info("x", [4])], [value_info("y", [4])])
 
 
+def inputs(folder, batch=3, length=9):
+    random = Random(11)
+    pixels = [random.next() for _ in range(batch * 28 * 28)]
+    ids = [int((random.next() + 0.5) * 512) for _ in range(batch * length)]
+    mask = [int(s < length - 2 * b) for b in range(batch) for s in range(length)]
+    for name, dims, values, dtype in (
+            ("lenet5.image", [batch, 1, 28, 28], pixels, FLOAT),
+            ("bert_tiny.input_ids", [batch, length], ids, INT64),
+            ("bert_tiny.attention_mask", [batch, length], mask, INT64)):
+        (folder / f"{name}.pb").write_bytes(tensor(name.split(".")[1], dims, values, dtype))
+
+
+def expect(folder, expected):
+    import onnx
+    import onnxruntime
+
+    for model in ("lenet5", "bert_tiny"):
+        session = onnxruntime.InferenceSession(folder / f"{model}.onnx",
+                                               providers=["CPUExecutionProvider"])
+        feeds = {i.name: onnx.numpy_helper.to_array(onnx.load_tensor(folder / f"{model}.{i.name}.pb"))
+                 for i in session.get_inputs()}
+        for output, value in zip(session.get_outputs(), session.run(None, feeds)):
+            (expected / f"{model}.{output.name}.pb").write_bytes(
+                tensor(output.name, list(value.shape), value.ravel().tolist()))
+
+
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     lenet5(out)
     bert_tiny(out)
     chain(out)
+    inputs(out)
+    if len(sys.argv) > 2:
+        expect(out, Path(sys.argv[2]))

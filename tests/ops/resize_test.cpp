@@ -59,6 +59,31 @@ TEST_CASE("Upsample became Resize with asymmetric coordinates") {
   CHECK(attrs.scale[1] == 2);
 }
 
+TEST_CASE(
+    "the nearest neighbour of opset 10 is above where an axis shrinks, below where it grows") {
+  const auto lower = [](const std::vector<float>& scales) {
+    OpModel m;
+    const ValueId y =
+        m.node("Resize",
+               {m.input(floats(std::vector<float>(20), {2, 10})), m.constant(floats(scales, {2}))},
+               {}, 10);
+    Result<Graph> lowered = m.lowered({y});
+    REQUIRE_MESSAGE(lowered.ok(), lowered.status().to_string());
+    std::vector<std::pair<int, Shape>> nodes;
+    for (const Node& node : lowered->nodes()) {
+      const auto& attrs = *static_cast<const miniinfer_resize_attrs*>(node.kernel->abi());
+      CHECK(attrs.coordinate == MINIINFER_COORD_ASYMMETRIC);
+      nodes.emplace_back(attrs.nearest, *lowered->value(node.outputs[0]).shape);
+    }
+    return nodes;
+  };
+  using Nodes = std::vector<std::pair<int, Shape>>;
+  CHECK(lower({1, 0.6F}) == Nodes{{MINIINFER_NEAREST_CEIL, {2, 6}}});
+  CHECK(lower({2, 1.5F}) == Nodes{{MINIINFER_NEAREST_FLOOR, {4, 15}}});
+  CHECK(lower({2, 0.6F}) ==
+        Nodes{{MINIINFER_NEAREST_CEIL, {2, 6}}, {MINIINFER_NEAREST_FLOOR, {4, 6}}});
+}
+
 TEST_CASE("the coordinates of opset 11 for nearest neighbours are those of half pixels") {
   OpModel m;
   const ValueId y =

@@ -140,6 +140,11 @@ TEST_CASE("Tables that the loader follows must lie in the file") {
   CHECK_FALSE(check(with_dynamic(DT_NEEDED, DT_TEXTREL, 0)));
 }
 
+TEST_CASE("A version table must end where its number says, as the loader looks for its end alone") {
+  CHECK_FALSE(check(with_dynamic(DT_VERNEEDNUM, DT_VERNEEDNUM, 0)));
+  CHECK_FALSE(check(with_dynamic(DT_VERNEEDNUM, DT_VERNEEDNUM, 2)));
+}
+
 TEST_CASE("Of two entries of one kind the last one is checked, as the loader uses it") {
   CHECK_FALSE(check(with_dynamic(DT_RELACOUNT, DT_SYMTAB, 1ull << 50)));
 }

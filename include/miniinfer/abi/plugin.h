@@ -56,9 +56,10 @@ typedef struct miniinfer_plugin_api {
 
   // Lists devices, or says why there is none. May be called more than once. [loader]
   miniinfer_code (*probe)(const miniinfer_host* host, miniinfer_probe* out);
-  // Called once, before the first device_open. [loader]
+  // Called before the first device_open, and again before the next one after a shutdown. [loader]
   miniinfer_code (*init)(const miniinfer_host* host, miniinfer_plugin** out);
-  // All devices are closed. [loader]
+  // All devices are closed. Called when the program has let go of everything that uses devices; one
+  // that ends while it still holds something never calls it. Optional. [loader]
   void (*shutdown)(miniinfer_plugin* plugin);
   // Opens the device that probe gave this ordinal, and registers its allocators. `info` is what
   // probe said; MINIINFER_UNAVAILABLE when no device with info->stable_id appears. [loader]
