@@ -6,7 +6,7 @@
 namespace miniinfer {
 
 std::span<const Pass> all_passes() {
-  static constexpr std::array<Pass, 6> kPasses = {{
+  static constexpr std::array<Pass, 7> kPasses = {{
       {"fold", "nodes with constant inputs become constants", PassStage::Model, fold},
       {"eliminate", "operators that change nothing go", PassStage::Model, eliminate},
       {"conv-batch-norm", "batch normalisation moves into the convolution before it",
@@ -17,6 +17,8 @@ std::span<const Pass> all_passes() {
        inline_constants},
       {"fuse-pointwise", "chains of pointwise operators become one program", PassStage::Kernel,
        fuse_pointwise},
+      {"narrow-floats", "float32 is computed in the type --precision names", PassStage::Kernel,
+       narrow_floats},
   }};
   return kPasses;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/graph/graph.hpp"
+#include "core/passes/narrow.hpp"
 #include "miniinfer/status.hpp"
 
 namespace miniinfer {
@@ -24,6 +25,9 @@ struct PassContext {
   // What every backend in use accepts in one pointwise node.
   std::uint32_t max_instructions = 64;
   std::uint32_t max_operands = 16;
+  // What float32 is computed in: itself, Float16 or BFloat16; the constants converted for that.
+  DataType compute = DataType::Float32;
+  std::shared_ptr<NarrowConstants> narrow_constants;
 };
 
 enum class PassStage { Model, Kernel };
@@ -50,5 +54,6 @@ Result<int> fuse_conv_batch_norm(Graph& graph, PassContext& context);
 Result<int> simplify_copies(Graph& graph, PassContext& context);
 Result<int> inline_constants(Graph& graph, PassContext& context);
 Result<int> fuse_pointwise(Graph& graph, PassContext& context);
+Result<int> narrow_floats(Graph& graph, PassContext& context);
 
 }  // namespace miniinfer

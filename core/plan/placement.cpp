@@ -47,7 +47,8 @@ Status refuse(const Graph& graph, std::span<const OpenDevicePtr> devices,
 
 }  // namespace
 
-Result<std::vector<NodePlace>> place_nodes(Graph& graph, std::span<const OpenDevicePtr> devices) {
+Result<std::vector<NodePlace>> place_nodes(Graph& graph, std::span<const OpenDevicePtr> devices,
+                                           std::uint32_t math) {
   std::vector<NodePlace> places(graph.node_count());
   std::vector<std::pair<NodeId, std::string>> refused;
   bool decomposed = false;
@@ -57,7 +58,7 @@ Result<std::vector<NodePlace>> place_nodes(Graph& graph, std::span<const OpenDev
     bool placed = false;
     std::string first_reason;
     const NodeId nodes[] = {id};
-    const Region region(graph, nodes, graph.node(id).outputs, 0);
+    const Region region(graph, nodes, graph.node(id).outputs, math);
     for (std::uint32_t d = 0; d < devices.size() && !placed; ++d) {
       const Support support = query_support(*devices[d], region);
       if (support.yes) {
@@ -84,7 +85,7 @@ Result<std::vector<NodePlace>> place_nodes(Graph& graph, std::span<const OpenDev
   if (!refused.empty()) return refuse(graph, devices, refused);
   if (decomposed) {
     if (Status status = graph.sort(); !status.ok()) return status;
-    return place_nodes(graph, devices);
+    return place_nodes(graph, devices, math);
   }
   for (NodeId id = 0; id < graph.node_count(); ++id) {
     const Node& node = graph.node(id);

@@ -18,6 +18,8 @@ struct NodePlace {
 // Gives each node to the first device that runs it. A node that a device refuses is decomposed into
 // simpler ones where a decomposition is known, which changes the graph. UNSUPPORTED lists every
 // node of the model that no device of the list runs. Views take the place of what they look at.
-Result<std::vector<NodePlace>> place_nodes(Graph& graph, std::span<const OpenDevicePtr> devices);
+// `math` is miniinfer_node.math of every node.
+Result<std::vector<NodePlace>> place_nodes(Graph& graph, std::span<const OpenDevicePtr> devices,
+                                           std::uint32_t math = 0);
 
 }  // namespace miniinfer

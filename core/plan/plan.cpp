@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/base/format.hpp"
+#include "core/device/open_device.hpp"
 #include "core/plan/placement.hpp"
 #include "core/plan/support.hpp"
 
@@ -15,11 +16,15 @@ bool disabled(const PlanRequest& request, std::string_view pass) {
          request.disabled_passes.end();
 }
 
+std::uint64_t bytes_of(const Graph& graph, ValueId id) {
+  if (id == kNoValue) return 0;
+  const Value& value = graph.value(id);
+  return *byte_count(value.dtype, *value.shape);
+}
+
 bool writes_nothing(const Graph& graph, const Region& region) {
-  return std::all_of(region.outputs().begin(), region.outputs().end(), [&](ValueId id) {
-    const Value& value = graph.value(id);
-    return *byte_count(value.dtype, *value.shape) == 0;
-  });
+  return std::all_of(region.outputs().begin(), region.outputs().end(),
+                     [&](ValueId id) { return bytes_of(graph, id) == 0; });
 }
 
 // Builds one plan; the members are what its stages hand on.
@@ -34,6 +39,7 @@ class Builder {
           &Builder::check_limits, &Builder::bind_constants}) {
       if (Status status = (this->*stage)(); !status.ok()) return status;
     }
+    find_stretches();
     report_placement();
     report_memory();
     return PlanPtr(std::move(plan_));
@@ -62,7 +68,7 @@ class Builder {
     for (const OpenDevicePtr& device : request_.devices) {
       if (Status status = device->ready(); !status.ok()) return status;
     }
-    Result<std::vector<NodePlace>> places = place_nodes(graph, request_.devices);
+    Result<std::vector<NodePlace>> places = place_nodes(graph, request_.devices, request_.math);
     if (!places) return places.status();
     places_ = std::move(*places);
     plan_->devices = request_.devices;
@@ -70,7 +76,7 @@ class Builder {
     plan_->host = static_cast<std::uint32_t>(host - plan_->devices.begin());
     if (host == plan_->devices.end()) plan_->devices.push_back(request_.host);
     schedule_ = make_schedule(graph, plan_->devices, places_, request_.input_devices,
-                              !disabled(request_, "fuse-epilogue"));
+                              !disabled(request_, "fuse-epilogue"), request_.math);
     return {};
   }
 
@@ -89,15 +95,17 @@ class Builder {
       plan_->used[item.device] = true;
       if (item.kind == Item::Transfer) {
         plan_->used[item.from_device] = true;
-        step.bytes = *byte_count(graph.value(item.from).dtype, *graph.value(item.from).shape);
+        step.bytes = bytes_of(graph, item.from);
         step.label = "transfer";
         continue;
       }
       // Values that only nodes of the item read stay inside it.
       std::vector<ValueId> wanted = graph.node(item.nodes.back()).outputs;
-      const Region region(graph, item.nodes, wanted, 0);
+      const Region region(graph, item.nodes, wanted, request_.math);
       memory_[i].inputs = region.inputs();
       memory_[i].outputs = region.outputs();
+      for (const ValueId id : memory_[i].inputs) step.bytes += bytes_of(graph, id);
+      for (const ValueId id : memory_[i].outputs) step.bytes += bytes_of(graph, id);
       for (const NodeId id : item.nodes) {
         const Node& node = graph.node(id);
         step.label += (step.label.empty() ? "" : " + ") + node.op;
@@ -121,6 +129,7 @@ class Builder {
       }
       step.kernel = KernelHandle(device, kernel);
       step.workspace_bytes = support.choice.workspace_bytes;
+      step.capturable = (support.choice.flags & MINIINFER_CHOICE_CAPTURABLE) != 0;
       memory_[i].workspace_bytes = support.choice.workspace_bytes;
       memory_[i].in_place = disabled(request_, "in-place") ? 0 : support.choice.in_place;
     }
@@ -257,6 +266,48 @@ class Builder {
       plan_->results[index].copy_from = from;
     }
     return {};
+  }
+
+  // As long as they can be: whatever may be recorded between two steps that may not. One step alone
+  // is replayed no faster than it is run.
+  void find_stretches() {
+    if (disabled(request_, "graph-capture")) return;
+    const auto count = static_cast<std::uint32_t>(plan_->steps.size());
+    std::vector<const miniinfer_graph_capture*> able;
+    for (const OpenDevicePtr& device : plan_->devices) able.push_back(graph_capture(*device));
+    const auto recordable = [&](const Step& step) {
+      return step.kind == Item::Kernel && step.capturable && able[step.device] != nullptr;
+    };
+    for (std::uint32_t begin = 0; begin < count;) {
+      std::uint32_t end = begin;
+      while (end < count && recordable(plan_->steps[end]) &&
+             plan_->steps[end].device == plan_->steps[begin].device) {
+        ++end;
+      }
+      if (end - begin >= 2) plan_->stretches.push_back({plan_->steps[begin].device, begin, end});
+      begin = std::max(end, begin + 1);
+    }
+    for (std::uint32_t d = 0; d < able.size(); ++d) {
+      if (able[d] != nullptr) report_capture(d);
+    }
+  }
+
+  void report_capture(std::uint32_t device) {
+    Captured captured;
+    captured.device = plan_->devices[device]->device.id();
+    for (const StretchRange& stretch : plan_->stretches) {
+      if (stretch.device != device) continue;
+      captured.steps += static_cast<int>(stretch.end - stretch.begin);
+      ++captured.pieces;
+    }
+    for (const Step& step : plan_->steps) {
+      if (step.device != device || step.kind != Item::Kernel) continue;
+      ++captured.kernels;
+      if (!step.capturable && captured.reason.empty()) {
+        captured.reason = step.label + " cannot be recorded";
+      }
+    }
+    plan_->placement.captures.push_back(std::move(captured));
   }
 
   void report_placement() {

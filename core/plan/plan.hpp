@@ -48,13 +48,21 @@ struct Step {
   std::uint32_t arg_count = 0;
   Slot workspace;
   std::uint64_t workspace_bytes = 0;
+  bool capturable = false;
   // Transfer.
   std::uint32_t from_device = 0;
   Slot from, to;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  // to copy; a kernel's are those of its operands, for profiles
   // For reports and profiles.
   std::string label;  // "conv/1 + pointwise/1"
   std::vector<NodeId> sources;
+};
+
+// Steps of one device, begin up to end, that may be recorded and replayed as one piece of work.
+struct StretchRange {
+  std::uint32_t device = 0;
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
 };
 
 struct PlanResult {
@@ -68,7 +76,8 @@ struct Plan {
       devices;             // those of the list, then the host where it is not one of them
   std::uint32_t host = 0;  // index of the host among them
   std::vector<Step> steps;
-  std::vector<Slot> args;  // Constant: index into `constants`
+  std::vector<StretchRange> stretches;  // in order
+  std::vector<Slot> args;               // Constant: index into `constants`
   std::vector<DeviceConstantPtr> constants;
   std::vector<PlanResult> results;
   std::vector<Slot> faults;            // by device
@@ -91,6 +100,7 @@ struct PlanRequest {
   OpenDevicePtr host;
   ConstantStore* constants = nullptr;
   PassContext passes;
+  std::uint32_t math = 0;  // MINIINFER_MATH_* that every kernel is allowed
   std::vector<std::string> disabled_passes;
   int contexts = 1;
   std::function<std::uint64_t(const OpenDevice&)> limit_of;  // ~0: none

@@ -32,7 +32,7 @@ NodeId find_epilogue(const Graph& graph, NodeId id, const std::vector<std::vecto
 
 // Groups. A group stands at its last node's place in the order, so that all it reads is there.
 std::vector<Item> group_nodes(const Graph& graph, std::span<const OpenDevicePtr> devices,
-                              std::span<const NodePlace> places, bool fuse) {
+                              std::span<const NodePlace> places, bool fuse, std::uint32_t math) {
   const std::vector<std::vector<NodeId>> uses = graph.uses();
   std::vector<std::vector<NodeId>> leads(graph.node_count());  // by last node: those before it
   std::vector<bool> taken(graph.node_count());
@@ -41,7 +41,7 @@ std::vector<Item> group_nodes(const Graph& graph, std::span<const OpenDevicePtr>
     const NodeId epilogue = find_epilogue(graph, id, uses, places);
     if (epilogue == kNoNode || !leads[epilogue].empty()) continue;
     const NodeId nodes[] = {id, epilogue};
-    const Region region(graph, nodes, graph.node(epilogue).outputs, 0);
+    const Region region(graph, nodes, graph.node(epilogue).outputs, math);
     if (!query_support(*devices[places[id].device], region).yes) continue;
     leads[epilogue] = {id};
     taken[id] = true;
@@ -62,7 +62,7 @@ std::vector<Item> group_nodes(const Graph& graph, std::span<const OpenDevicePtr>
 
 Schedule make_schedule(Graph& graph, std::span<const OpenDevicePtr> devices,
                        std::span<const NodePlace> places, std::span<const std::uint32_t> input_home,
-                       bool fuse) {
+                       bool fuse, std::uint32_t math) {
   Schedule schedule;
   schedule.home.resize(graph.value_count());
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
@@ -88,7 +88,7 @@ Schedule make_schedule(Graph& graph, std::span<const OpenDevicePtr> devices,
     return graph.value(id).constant != nullptr;
   };
   std::map<std::pair<ValueId, std::string_view>, ValueId> transferred;
-  for (Item& item : group_nodes(graph, devices, places, fuse)) {
+  for (Item& item : group_nodes(graph, devices, places, fuse, math)) {
     for (const NodeId id : item.nodes) {
       for (std::size_t i = 0; i < graph.node(id).inputs.size(); ++i) {
         const ValueId input = graph.node(id).inputs[i];

@@ -36,6 +36,6 @@ struct Schedule {
 // changed. `input_home` says where each graph input lives.
 Schedule make_schedule(Graph& graph, std::span<const OpenDevicePtr> devices,
                        std::span<const NodePlace> places, std::span<const std::uint32_t> input_home,
-                       bool fuse);
+                       bool fuse, std::uint32_t math = 0);
 
 }  // namespace miniinfer

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "core/base/format.hpp"
 #include "core/runtime/session_impl.hpp"
@@ -15,7 +16,7 @@ struct Binding::Impl {
   std::vector<Block> result_blocks;
 
   Status prepare();
-  Status run_general(const StopCheck& stop);
+  Status run_general(const StopCheck& stop, Profiler* profiler);
 };
 
 Binding::Binding(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -100,22 +101,31 @@ Status Binding::Impl::prepare() {
 }
 
 // Sizes that depend on data: outputs are made anew by each run.
-Status Binding::Impl::run_general(const StopCheck& stop) {
-  Result<std::vector<Tensor>> made = session->program->run(inputs, outputs, stop);
+Status Binding::Impl::run_general(const StopCheck& stop, Profiler* profiler) {
+  Result<std::vector<Tensor>> made = session->program->run(inputs, outputs, stop, profiler);
   if (!made) return made.status();
   outputs = std::move(*made);
   return {};
 }
 
 Status Binding::run(std::stop_token stop) {
+  RunOptions options;
+  options.stop = std::move(stop);
+  return run(options);
+}
+
+Status Binding::run(const RunOptions& options) {
   Impl& impl = *impl_;
   if (!impl.plan) {
     if (Status status = impl.prepare(); !status.ok()) return status;
   }
-  const StopCheck check(std::move(stop), std::chrono::nanoseconds(0));
-  if (impl.plan->rest || !impl.plan->dynamic.empty()) return impl.run_general(check);
-  return impl.session->program->run_bound(impl.inputs, impl.input_blocks, impl.result_blocks,
-                                          check);
+  const StopCheck check(options.stop, options.timeout);
+  std::optional<Profiler> profiler;
+  if (options.trace != nullptr) profiler.emplace(*options.trace);
+  Profiler* const used = profiler ? &*profiler : nullptr;
+  if (impl.plan->rest || !impl.plan->dynamic.empty()) return impl.run_general(check, used);
+  return impl.session->program->run_bound(impl.inputs, impl.input_blocks, impl.result_blocks, check,
+                                          used);
 }
 
 Result<Tensor> Binding::get(std::string_view name) const {

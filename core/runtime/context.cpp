@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/base/format.hpp"
+#include "core/device/open_device.hpp"
 
 namespace miniinfer {
 namespace {
@@ -46,6 +47,7 @@ Status describe_fault(const Plan& plan, const miniinfer_fault& fault) {
 }  // namespace
 
 Context::~Context() {
+  bound_.clear();  // recordings go before the streams they were made on
   for (std::size_t d = 0; d < streams_.size(); ++d) {
     if (streams_[d] != nullptr) devices_[d]->api->stream->destroy(streams_[d]);
   }
@@ -57,12 +59,23 @@ Status Context::open_streams(const Plan& plan) {
     arenas_.resize(devices_.size());
     streams_.resize(devices_.size());
     faults_.resize(devices_.size());
+    pinned_faults_.resize(devices_.size());
   }
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     const OpenDevice& device = *devices_[d];
     if (!plan.used[d] || device.is_inline() || streams_[d] != nullptr) continue;
+    if (Status status = device.ready(); !status.ok()) return status;
     const miniinfer_code code = device.api->stream->create(device.handle, 0, nullptr, &streams_[d]);
     if (Status status = device.check(code, "creating a stream"); !status.ok()) return status;
+    Result<AllocatorPtr> pinned = AllocatorFactory::get(device.device.id(), MemoryKind::Pinned);
+    if (!pinned || pinned_faults_[d].bytes() != 0) continue;
+    MemoryRequest request;
+    request.bytes = sizeof(miniinfer_fault);
+    request.kind = MemoryKind::Pinned;
+    request.tag = "fault block";
+    Result<Storage> page = Storage::create(*pinned, request);
+    if (!page) return page.status();
+    pinned_faults_[d] = std::move(*page);
   }
   return {};
 }
@@ -131,6 +144,31 @@ void Context::bind(Bound& bound) {
     call.run.workspace = resolve(plan, step.workspace, {}, {});
     call.run.fault = resolve(plan, plan.faults[step.device], {}, {});
     call.run.step = i;
+  }
+  bind_stretches(bound);
+}
+
+void Context::bind_stretches(Bound& bound) {
+  const Plan& plan = *bound.plan;
+  bound.fault_inside.resize(devices_.size());
+  for (const StretchRange& range : plan.stretches) {
+    const miniinfer_graph_capture* api = graph_capture(*devices_[range.device]);
+    if (api == nullptr) continue;
+    auto stretch = std::make_unique<Stretch>(devices_[range.device], *api, range.begin, range.end);
+    const std::uint32_t first = plan.steps[range.begin].first_arg;
+    const Step& last = plan.steps[range.end - 1];
+    for (const Patch& patch : bound.patches) {
+      if (patch.arg >= first && patch.arg < last.first_arg + last.arg_count) {
+        stretch->patched.push_back(patch.arg);
+      }
+    }
+    const auto kernels = std::count_if(plan.steps.begin(), plan.steps.end(), [&](const Step& step) {
+      return step.kind == Item::Kernel && step.device == range.device;
+    });
+    stretch->owns_fault =
+        kernels == range.end - range.begin && pinned_faults_[range.device].host() != nullptr;
+    bound.fault_inside[range.device] = stretch->owns_fault;
+    bound.stretches.push_back(std::move(stretch));
   }
 }
 
@@ -208,76 +246,145 @@ Status Context::copy_results(const Plan& plan, std::span<const Block> inputs,
   return {};
 }
 
-Status Context::clear_faults(const Plan& plan) {
-  for (std::size_t d = 0; d < devices_.size(); ++d) {
+Status Context::clear_fault(const Plan& plan, std::uint32_t d) {
+  const OpenDevice& device = *devices_[d];
+  const miniinfer_mem fault = resolve(plan, plan.faults[d], {}, {});
+  const miniinfer_code code =
+      device.api->stream->fill(streams_[d], fault, sizeof(miniinfer_fault), 0, 8);
+  return device.check(code, "clearing the fault block");
+}
+
+Status Context::bring_fault(const Plan& plan, std::uint32_t d, void* to) {
+  const OpenDevice& device = *devices_[d];
+  const miniinfer_mem fault = resolve(plan, plan.faults[d], {}, {});
+  const miniinfer_code code = device.api->stream->copy(
+      streams_[d], MINIINFER_COPY_DEVICE_TO_HOST, host_mem(to), fault, sizeof(miniinfer_fault));
+  return device.check(code, "reading the fault block");
+}
+
+Status Context::clear_faults(const Bound& bound) {
+  const Plan& plan = *bound.plan;
+  for (std::uint32_t d = 0; d < devices_.size(); ++d) {
     if (!plan.used[d]) continue;
     const OpenDevice& device = *devices_[d];
-    if (device.lost()) return device.check(MINIINFER_DEVICE_LOST, "running");
-    const miniinfer_mem fault = resolve(plan, plan.faults[d], {}, {});
+    if (Status status = device.ready(); !status.ok()) return status;
     if (device.host_visible()) {
-      std::memset(host_address(fault), 0, sizeof(miniinfer_fault));
-      continue;
+      std::memset(host_address(resolve(plan, plan.faults[d], {}, {})), 0, sizeof(miniinfer_fault));
+    } else if (!bound.fault_inside[d]) {
+      if (Status status = clear_fault(plan, d); !status.ok()) return status;
     }
-    const miniinfer_code code =
-        device.api->stream->fill(streams_[d], fault, sizeof(miniinfer_fault), 0, 8);
-    if (Status status = device.check(code, "clearing the fault block"); !status.ok()) return status;
   }
   return {};
 }
 
-Status Context::finish(const Plan& plan) {
-  for (std::size_t d = 0; d < devices_.size(); ++d) {
+Status Context::finish(const Bound& bound) {
+  const Plan& plan = *bound.plan;
+  for (std::uint32_t d = 0; d < devices_.size(); ++d) {
     if (!plan.used[d]) continue;
     const OpenDevice& device = *devices_[d];
-    const miniinfer_mem fault = resolve(plan, plan.faults[d], {}, {});
     if (device.host_visible()) {
-      std::memcpy(&faults_[d], host_address(fault), sizeof(miniinfer_fault));
+      std::memcpy(&faults_[d], host_address(resolve(plan, plan.faults[d], {}, {})),
+                  sizeof(miniinfer_fault));
     } else {
-      miniinfer_code code =
-          device.api->stream->copy(streams_[d], MINIINFER_COPY_DEVICE_TO_HOST,
-                                   host_mem(&faults_[d]), fault, sizeof(miniinfer_fault));
-      if (code == MINIINFER_OK) code = device.api->stream->sync(streams_[d]);
+      if (!bound.fault_inside[d]) {
+        if (Status status = bring_fault(plan, d, &faults_[d]); !status.ok()) return status;
+      }
+      const miniinfer_code code = device.api->stream->sync(streams_[d]);
       if (Status status = device.check(code, "waiting for the run"); !status.ok()) return status;
+      if (bound.fault_inside[d]) {
+        std::memcpy(&faults_[d], pinned_faults_[d].host(), sizeof(miniinfer_fault));
+      }
     }
     if (faults_[d].code != MINIINFER_FAULT_NONE) return describe_fault(plan, faults_[d]);
   }
   return {};
 }
 
+Status Context::run_step(const Bound& bound, std::uint32_t step, std::span<const Block> inputs,
+                         std::span<const Block> results) {
+  const Call& call = bound.calls[step];
+  if (call.enqueue == nullptr) {
+    return transfer(*bound.plan, bound.plan->steps[step], inputs, results);
+  }
+  const miniinfer_code code = call.enqueue(call.kernel, call.stream, &call.run);
+  if (code == MINIINFER_OK) return {};
+  const Step& failed = bound.plan->steps[step];
+  return devices_[failed.device]->check(code, "running " + failed.label);
+}
+
+// Puts what a stretch is on the stream, to be run or to be recorded.
+Status Context::put_steps(const Bound& bound, const Stretch& stretch, const StopCheck& stop,
+                          Profiler* profiler) {
+  const Plan& plan = *bound.plan;
+  const std::uint32_t device = plan.steps[stretch.begin].device;
+  if (stretch.owns_fault) {
+    if (Status status = clear_fault(plan, device); !status.ok()) return status;
+  }
+  for (std::uint32_t i = stretch.begin; i < stretch.end; ++i) {
+    if (stop.requested()) return stop.status();
+    if (Status status = run_step(bound, i, {}, {}); !status.ok()) return status;
+    if (profiler != nullptr) profiler->end_step(plan, i);
+  }
+  if (!stretch.owns_fault) return {};
+  return bring_fault(plan, device, pinned_faults_[device].host());
+}
+
+Status Context::run_stretch(const Bound& bound, Stretch& stretch, const StopCheck& stop,
+                            Profiler* profiler) {
+  const std::uint32_t device = bound.plan->steps[stretch.begin].device;
+  miniinfer_stream* stream = streams_[device];
+  const Stretch::Turn turn = profiler != nullptr ? Stretch::Turn::Run : stretch.next(bound.args);
+  if (turn == Stretch::Turn::Replay) return stretch.replay(stream);
+  if (turn == Stretch::Turn::Record && stretch.begin_recording(stream).ok()) {
+    const Status recorded = put_steps(bound, stretch, StopCheck(), nullptr);
+    if (stretch.end_recording(stream, recorded.ok())) return stretch.replay(stream);
+  }
+  if (Status status = devices_[device]->ready(); !status.ok()) return status;
+  return put_steps(bound, stretch, stop, profiler);
+}
+
 // After a failure: nothing may still use the caller's memory when the call returns.
 void Context::drain(const Plan& plan) {
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     if (plan.used[d] && streams_[d] != nullptr && !devices_[d]->lost()) {
-      (void)devices_[d]->api->stream->sync(streams_[d]);
+      const miniinfer_code code = devices_[d]->api->stream->sync(streams_[d]);
+      if (devices_[d]->check(code, "waiting for a failed run").ok()) continue;
+      // A stream that failed may never do anything again: the next run has a new one.
+      devices_[d]->api->stream->destroy(std::exchange(streams_[d], nullptr));
+      bound_.clear();
+      current_ = nullptr;
     }
   }
 }
 
 Status Context::run(const PlanPtr& plan, std::span<const Block> inputs,
-                    std::span<const Block> results, const StopCheck& stop) {
+                    std::span<const Block> results, const StopCheck& stop, Profiler* profiler) {
   if (Status status = prepare(plan); !status.ok()) return status;
   Bound& bound = *current_;
   for (const Patch& patch : bound.patches) {
     bound.args[patch.arg] =
         OpenDevice::mem(patch.is_input ? inputs[patch.index] : results[patch.index]);
   }
-  Status status = clear_faults(*plan);
-  for (std::size_t i = 0; i < bound.calls.size() && status.ok(); ++i) {
+  Status status = clear_faults(bound);
+  if (profiler != nullptr) profiler->begin();
+  auto stretch = bound.stretches.begin();
+  for (std::uint32_t i = 0; i < bound.calls.size() && status.ok();) {
     if (stop.requested()) {
       status = stop.status();
       break;
     }
-    const Call& call = bound.calls[i];
-    if (call.enqueue == nullptr) {
-      status = transfer(*plan, plan->steps[i], inputs, results);
-    } else if (const miniinfer_code code = call.enqueue(call.kernel, call.stream, &call.run);
-               code != MINIINFER_OK) {
-      const Step& step = plan->steps[i];
-      status = devices_[step.device]->check(code, "running " + step.label);
+    if (stretch != bound.stretches.end() && (*stretch)->begin == i) {
+      status = run_stretch(bound, **stretch, stop, profiler);
+      i = (*stretch++)->end;
+      continue;
     }
+    status = run_step(bound, i, inputs, results);
+    if (profiler != nullptr) profiler->end_step(*plan, i);
+    ++i;
   }
   if (status.ok()) status = copy_results(*plan, inputs, results);
-  if (status.ok()) status = finish(*plan);
+  if (status.ok()) status = finish(bound);
+  if (profiler != nullptr) profiler->end_wait(*plan);
   if (!status.ok()) drain(*plan);
   return status;
 }

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "core/plan/plan.hpp"
+#include "core/runtime/profiler.hpp"
 #include "core/runtime/stop_check.hpp"
+#include "core/runtime/stretch.hpp"
 #include "miniinfer/storage.hpp"
 
 namespace miniinfer {
@@ -21,9 +23,9 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   // Runs a plan over memory of the caller: a block for each input and each result. Waits until all
-  // of it is done. A plan run before allocates nothing.
+  // of it is done. A plan run before allocates nothing. `profiler` may be null.
   Status run(const PlanPtr& plan, std::span<const Block> inputs, std::span<const Block> results,
-             const StopCheck& stop);
+             const StopCheck& stop, Profiler* profiler = nullptr);
 
   const PlanPtr& last_plan() const { return last_; }
 
@@ -44,20 +46,31 @@ class Context {
     std::vector<miniinfer_mem> args;
     std::vector<Call> calls;  // by step; a transfer's is empty
     std::vector<Patch> patches;
+    std::vector<std::unique_ptr<Stretch>> stretches;  // in order of their steps
+    std::vector<bool> fault_inside;  // by device: a stretch clears and brings back its block
   };
 
   Status prepare(const PlanPtr& plan);
   Status open_streams(const Plan& plan);
   Status grow_arenas(const Plan& plan);
   void bind(Bound& bound);
+  void bind_stretches(Bound& bound);
   miniinfer_mem resolve(const Plan& plan, const Slot& slot, std::span<const Block> inputs,
                         std::span<const Block> results) const;
   Status transfer(const Plan& plan, const Step& step, std::span<const Block> inputs,
                   std::span<const Block> results);
   Status copy_results(const Plan& plan, std::span<const Block> inputs,
                       std::span<const Block> results);
-  Status clear_faults(const Plan& plan);
-  Status finish(const Plan& plan);
+  Status run_step(const Bound& bound, std::uint32_t step, std::span<const Block> inputs,
+                  std::span<const Block> results);
+  Status run_stretch(const Bound& bound, Stretch& stretch, const StopCheck& stop,
+                     Profiler* profiler);
+  Status put_steps(const Bound& bound, const Stretch& stretch, const StopCheck& stop,
+                   Profiler* profiler);
+  Status clear_fault(const Plan& plan, std::uint32_t device);
+  Status bring_fault(const Plan& plan, std::uint32_t device, void* to);
+  Status clear_faults(const Bound& bound);
+  Status finish(const Bound& bound);
   void drain(const Plan& plan);
 
   ConstantStore::AllocatorOf allocator_of_;
@@ -65,6 +78,7 @@ class Context {
   std::vector<Storage> arenas_;                // by device
   std::vector<miniinfer_stream*> streams_;     // by device; null where inline or unused
   std::vector<miniinfer_fault> faults_;        // by device, as brought back
+  std::vector<Storage> pinned_faults_;         // by device; empty where it has no such memory
   std::vector<std::byte> staging_;             // between two devices that share no memory
   std::vector<std::unique_ptr<Bound>> bound_;  // by plan, the most recent last
   Bound* current_ = nullptr;

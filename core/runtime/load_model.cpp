@@ -1,5 +1,7 @@
 #include "core/runtime/load_model.hpp"
 
+#include <map>
+
 #include "core/base/format.hpp"
 #include "core/onnx/importer.hpp"
 #include "core/platform/mapped_file.hpp"
@@ -48,11 +50,17 @@ Result<Source> open_file(const std::filesystem::path& path) {
   source.bytes = file->bytes();
   source.keep = file;
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  source.external = [folder](const onnx::ExternalRange& range) -> Result<onnx::ExternalBytes> {
-    Result<MappedFile> data = MappedFile::open_beneath(folder, range.location);
-    if (!data) return data.status();
-    auto keep = std::make_shared<MappedFile>(std::move(*data));
-    return cut(keep->bytes(), keep, range);
+  // One file holds many tensors: it is mapped once.
+  auto mapped = std::make_shared<std::map<std::string, std::shared_ptr<const MappedFile>>>();
+  source.external = [folder,
+                     mapped](const onnx::ExternalRange& range) -> Result<onnx::ExternalBytes> {
+    std::shared_ptr<const MappedFile>& file = (*mapped)[std::string(range.location)];
+    if (!file) {
+      Result<MappedFile> data = MappedFile::open_beneath(folder, range.location);
+      if (!data) return data.status();
+      file = std::make_shared<const MappedFile>(std::move(*data));
+    }
+    return cut(file->bytes(), file, range);
   };
   return source;
 }

@@ -103,7 +103,9 @@ Result<std::shared_ptr<const Program::Entry>> Program::entry_for(
   request.devices = shared_->devices;
   request.host = shared_->host;
   request.constants = shared_->constants.get();
+  request.passes = shared_->passes;
   request.passes.evaluate = make_evaluator(shared_->host);
+  request.math = shared_->math;
   request.disabled_passes = shared_->disabled_passes;
   request.contexts = static_cast<int>(seats_.size());
   request.limit_of = shared_->limit_of;
@@ -156,7 +158,8 @@ Result<PlanPtr> Program::plan_for_tensors(std::span<const Tensor> inputs) {
 }
 
 Result<std::vector<Tensor>> Program::run(std::span<const Tensor> given,
-                                         std::span<const Tensor> wanted, const StopCheck& stop) {
+                                         std::span<const Tensor> wanted, const StopCheck& stop,
+                                         Profiler* profiler) {
   std::vector<Tensor> inputs(given.begin(), given.end());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const bool foreign = home_of(inputs[i]) == shared_->devices.size();
@@ -204,16 +207,18 @@ Result<std::vector<Tensor>> Program::run(std::span<const Tensor> given,
       }
       result_blocks.push_back(results[i].block());
     }
-    if (Status status = seat->context->run(entry->plan, input_blocks, result_blocks, stop);
+    if (Status status =
+            seat->context->run(entry->plan, input_blocks, result_blocks, stop, profiler);
         !status.ok()) {
       return status;
     }
   }
-  return finish(*entry, std::move(results), wanted, stop);
+  return finish(*entry, std::move(results), wanted, stop, profiler);
 }
 
 Result<std::vector<Tensor>> Program::finish(const Entry& entry, std::vector<Tensor> results,
-                                            std::span<const Tensor> wanted, const StopCheck& stop) {
+                                            std::span<const Tensor> wanted, const StopCheck& stop,
+                                            Profiler* profiler) {
   const Plan& plan = *entry.plan;
   for (const DynamicResult& dynamic : plan.dynamic) {
     Result<std::vector<std::int64_t>> count = results[dynamic.count].to_vector<std::int64_t>();
@@ -240,7 +245,7 @@ Result<std::vector<Tensor>> Program::finish(const Entry& entry, std::vector<Tens
       if (rest_wanted.size() <= index) rest_wanted.resize(index + 1);
       rest_wanted[index] = wanted[o];
     }
-    Result<std::vector<Tensor>> ran = entry.rest->run(carried, rest_wanted, stop);
+    Result<std::vector<Tensor>> ran = entry.rest->run(carried, rest_wanted, stop, profiler);
     if (!ran) return ran.status();
     rest_results = std::move(*ran);
   }
@@ -253,11 +258,12 @@ Result<std::vector<Tensor>> Program::finish(const Entry& entry, std::vector<Tens
 }
 
 Status Program::run_bound(std::span<const Tensor> inputs, std::span<const Block> input_blocks,
-                          std::span<const Block> result_blocks, const StopCheck& stop) {
+                          std::span<const Block> result_blocks, const StopCheck& stop,
+                          Profiler* profiler) {
   Lease seat(*this);
   Result<std::shared_ptr<const Entry>> entry = entry_for_tensors(*seat, inputs);
   if (!entry) return entry.status();
-  return seat->context->run((*entry)->plan, input_blocks, result_blocks, stop);
+  return seat->context->run((*entry)->plan, input_blocks, result_blocks, stop, profiler);
 }
 
 }  // namespace miniinfer

@@ -15,11 +15,14 @@ namespace miniinfer {
 
 // What the programs of one session share.
 struct ProgramShared {
-  std::vector<OpenDevicePtr> devices;  // in order of preference
+  std::shared_ptr<const void> keep_open;  // BackendRegistry::keep_open(); let go of last
+  std::vector<OpenDevicePtr> devices;     // in order of preference
   OpenDevicePtr host;
   std::unique_ptr<ConstantStore> constants;
   ConstantStore::AllocatorOf allocator_of;
   std::vector<std::string> disabled_passes;
+  PassContext passes;      // what each plan starts from
+  std::uint32_t math = 0;  // MINIINFER_MATH_*
   int contexts = 2;
   std::function<std::uint64_t(const OpenDevice&)> limit_of;
 };
@@ -34,11 +37,12 @@ class Program {
   // Runs over tensors in the order of the graph's inputs; gives one for each output. `wanted` gives
   // memory for outputs, in their order; empty tensors (or none) are made.
   Result<std::vector<Tensor>> run(std::span<const Tensor> inputs, std::span<const Tensor> wanted,
-                                  const StopCheck& stop);
+                                  const StopCheck& stop, Profiler* profiler = nullptr);
   // The same into memory that fits exactly, allocating nothing in a steady run. FAILED_PRECONDITION
   // where sizes depend on data.
   Status run_bound(std::span<const Tensor> inputs, std::span<const Block> input_blocks,
-                   std::span<const Block> result_blocks, const StopCheck& stop);
+                   std::span<const Block> result_blocks, const StopCheck& stop,
+                   Profiler* profiler = nullptr);
 
   Result<PlanPtr> plan_for(std::span<const InputFact> facts,
                            std::span<const std::uint32_t> input_devices);
@@ -71,7 +75,8 @@ class Program {
   Result<std::shared_ptr<const Entry>> entry_for_tensors(Seat& seat,
                                                          std::span<const Tensor> inputs);
   Result<std::vector<Tensor>> finish(const Entry& entry, std::vector<Tensor> results,
-                                     std::span<const Tensor> wanted, const StopCheck& stop);
+                                     std::span<const Tensor> wanted, const StopCheck& stop,
+                                     Profiler* profiler);
 
   Graph model_;
   std::shared_ptr<const ProgramShared> shared_;

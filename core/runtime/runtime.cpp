@@ -18,13 +18,26 @@
 namespace miniinfer {
 namespace {
 
-Status check_precision(Precision precision, std::span<const OpenDevicePtr> devices) {
-  // TF32 is a permission; a device that has no such arithmetic stays exact.
-  if (precision == Precision::Strict || precision == Precision::TF32) return {};
-  return {Code::Unsupported,
-          format("%s is not available on %s", precision == Precision::BF16 ? "bf16" : "fp16",
-                 std::string(devices.front()->device.id()).c_str()),
-          "use --precision strict"};
+// What a precision means to passes and kernels. TF32 is a permission, which a device that has no
+// such arithmetic does not use; the narrow types are computed with where the first device has them.
+Status set_precision(Precision precision, ProgramShared& shared) {
+  if (precision == Precision::Strict) return {};
+  shared.math = MINIINFER_MATH_CONTRACT;
+  if (precision == Precision::TF32) {
+    shared.math |= MINIINFER_MATH_TF32;
+    return {};
+  }
+  const DataType type = precision == Precision::FP16 ? DataType::Float16 : DataType::BFloat16;
+  const OpenDevice& device = *shared.devices.front();
+  if ((device.info.dtypes >> static_cast<unsigned>(type) & 1) == 0) {
+    return {Code::Unsupported,
+            format("%s does not compute in %s", std::string(device.device.id()).c_str(),
+                   std::string(to_string(type)).c_str()),
+            "use --precision strict"};
+  }
+  shared.passes.compute = type;
+  shared.passes.narrow_constants = std::make_shared<NarrowConstants>();
+  return {};
 }
 
 // Each session counts and limits for itself, over the device's own allocator.
@@ -92,6 +105,7 @@ Model Model::bytes(std::span<const std::byte> data, std::shared_ptr<void> keep, 
 
 struct Runtime::Impl {
   RuntimeOptions options;
+  std::shared_ptr<const void> keep_open = BackendRegistry::instance().keep_open();
 };
 
 Runtime::Runtime(RuntimeOptions options) : impl_(std::make_shared<Impl>()) {
@@ -149,9 +163,6 @@ Result<Session> Runtime::load(const Model& model, std::string_view device_list,
   Result<DeviceList> devices = open_device_list(device_list);
   if (!devices) return devices.status();
   for (const std::string& warning : devices->warnings) log(MINIINFER_LOG_WARN, "devices", warning);
-  if (Status status = check_precision(options.precision, devices->devices); !status.ok()) {
-    return status;
-  }
   Result<OpenDevicePtr> host = open_host();
   if (!host) return host.status();
   Result<std::vector<MemoryLimit>> limits = resolve_limits(options.limits);
@@ -172,8 +183,10 @@ Result<Session> Runtime::load(const Model& model, std::string_view device_list,
   if (options.stop.stop_requested()) return Status(Code::Cancelled, "loading was cancelled");
 
   auto shared = std::make_shared<ProgramShared>();
+  shared->keep_open = impl_->keep_open;
   shared->devices = std::move(devices->devices);
   shared->host = *host;
+  if (Status status = set_precision(options.precision, *shared); !status.ok()) return status;
   shared->allocator_of = session_allocators(*limits);
   shared->constants = std::make_unique<ConstantStore>(shared->allocator_of);
   shared->disabled_passes = options.disabled_passes;
@@ -201,6 +214,7 @@ Result<Session> Runtime::load(const Model& model, std::string_view device_list,
     const Result<PlanPtr> plan = impl->plan_for({});
     if (!plan && (fixed || plan.status().code() != Code::InvalidArgument)) return plan.status();
   }
+  if (options.stop.stop_requested()) return Status(Code::Cancelled, "loading was cancelled");
   progress(1.0, "ready");
   return Session(std::move(impl));
 }
@@ -223,6 +237,7 @@ std::vector<PassInfo> passes() {
   for (const Pass& pass : all_passes()) infos.push_back({pass.name, pass.summary});
   infos.push_back({"fuse-epilogue", "a pointwise operator runs inside the kernel before it"});
   infos.push_back({"in-place", "an output takes over the memory of an input that is not needed"});
+  infos.push_back({"graph-capture", "a steady run is recorded once and replayed as one piece"});
   return infos;
 }
 

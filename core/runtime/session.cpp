@@ -1,6 +1,7 @@
 #include "miniinfer/session.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/base/format.hpp"
 #include "core/runtime/session_impl.hpp"
@@ -163,7 +164,10 @@ Result<Outputs> Session::Impl::run(std::span<const Named> given, const RunOption
   }
   Result<std::vector<Tensor>> ordered = order_inputs(given);
   if (!ordered) return ordered.status();
-  Result<std::vector<Tensor>> results = program->run(*ordered, {}, stop);
+  std::optional<Profiler> profiler;
+  if (options.trace != nullptr) profiler.emplace(*options.trace);
+  Result<std::vector<Tensor>> results =
+      program->run(*ordered, {}, stop, profiler ? &*profiler : nullptr);
   if (!results) return results.status();
   std::vector<std::pair<std::string, Tensor>> named;
   for (std::size_t i = 0; i < outputs.size(); ++i) {

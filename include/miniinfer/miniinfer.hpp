@@ -17,3 +17,5 @@
 #include "miniinfer/status.hpp"
 #include "miniinfer/storage.hpp"
 #include "miniinfer/tensor.hpp"
+#include "miniinfer/text.hpp"
+#include "miniinfer/trace.hpp"

@@ -69,7 +69,7 @@ struct LoadOptions {
 };
 
 struct RuntimeOptions {
-  std::vector<std::filesystem::path> plugin_dirs;  // or files; empty: the usual search
+  std::vector<std::filesystem::path> plugin_dirs;  // or files; before the usual search
   // Empty: silent. Called on any thread.
   std::function<void(Level, std::string_view component, std::string_view text)> log;
   Level level = Level::Warn;
@@ -92,7 +92,8 @@ struct ModelSummary {
 };
 
 // Cannot fail: a broken plugin is data, not an error. Runtimes share plugins, devices and the
-// AllocatorFactory of the process, not options. [any-thread]
+// AllocatorFactory of the process, not options. When the last Runtime and Session go, devices of
+// plugins that nobody uses are closed. [any-thread]
 class MINIINFER_API Runtime {
  public:
   explicit Runtime(RuntimeOptions options = {});

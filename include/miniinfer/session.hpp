@@ -52,10 +52,21 @@ struct PlacedNode {
   std::string reason;  // why not on an earlier device of the list; empty: its first choice
 };
 
+// How much of a device's work is recorded by the second run over the same memory and replayed as
+// one piece from then on. Only of devices that can do that.
+struct Captured {
+  std::string device;
+  int kernels = 0;     // steps that run a kernel
+  int steps = 0;       // those of them that are replayed
+  int pieces = 0;      // in how many pieces
+  std::string reason;  // why the others are not; empty: nothing prevents it
+};
+
 struct Placement {
   std::vector<PlacedNode> nodes;          // in the order of the model's file
   std::map<std::string, int> per_device;  // how many nodes each has
   int steps = 0;                          // kernels and copies, after fusion
+  std::vector<Captured> captures;
 };
 
 // Bytes on one device for one set of input shapes.
@@ -89,10 +100,13 @@ class MINIINFER_API Outputs {
   std::vector<std::pair<std::string, Tensor>> tensors_;
 };
 
+struct Trace;  // trace.hpp
+
 struct RunOptions {
   std::stop_token stop;
   std::chrono::nanoseconds timeout{0};  // 0: none
   std::vector<std::string> outputs;     // empty: all
+  Trace* trace = nullptr;               // what the run did is put there
 };
 
 // A run on its way. Its destructor cancels it and waits.
@@ -123,6 +137,8 @@ class MINIINFER_API Binding {
   // Binds an input or an output by name. An output's tensor must have the shape the run will give.
   Status set(std::string_view name, Tensor tensor);
   Status run(std::stop_token stop = {});
+  // The same; `outputs` means nothing here.
+  Status run(const RunOptions& options);
   // The tensor an output is bound to: the one set, or the binding's own after the first run.
   Result<Tensor> get(std::string_view name) const;
 

@@ -17,7 +17,14 @@ Device::Device(std::uint32_t ordinal, const Settings& settings)
 
 Device::~Device() {
   const std::string imbalance = ledger_.imbalance();
-  if (!imbalance.empty()) sdk::log(MINIINFER_LOG_ERROR, "%s %s", id(), imbalance.c_str());
+  if (!imbalance.empty()) {
+    sdk::log(MINIINFER_LOG_ERROR, "%s %s", id(), imbalance.c_str());
+    return;
+  }
+  const miniinfer_fake_ledger counts = ledger_.counts();
+  sdk::log(MINIINFER_LOG_INFO, "%s closed balanced, %llu allocations, %llu launches", id(),
+           static_cast<unsigned long long>(counts.allocations),
+           static_cast<unsigned long long>(counts.launches));
 }
 
 sdk::DeviceInfo Device::describe(std::uint32_t ordinal, const Settings& settings) {
@@ -49,6 +56,7 @@ std::unique_ptr<sdk::Event> Device::make_event() {
 }
 
 const void* Device::extension(std::string_view id) {
+  if (id == MINIINFER_EXT_GRAPH_CAPTURE) return Graph::api();
   return id == MINIINFER_FAKE_LEDGER ? Ledger::api() : nullptr;
 }
 

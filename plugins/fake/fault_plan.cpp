@@ -8,8 +8,8 @@
 namespace miniinfer::fake {
 namespace {
 
-constexpr std::string_view kSites[] = {"open", "alloc", "stream", "event", "create",
-                                       "copy", "fill",  "launch", "sync",  "run"};
+constexpr std::string_view kSites[] = {"open", "alloc",  "stream", "event", "create",  "copy",
+                                       "fill", "launch", "sync",   "run",   "capture", "replay"};
 
 constexpr struct {
   std::string_view name;
@@ -38,7 +38,8 @@ FaultPlan FaultPlan::parse(std::string_view text) {
     }
     const std::string_view site = rule.substr(0, hash);
     if (std::find(std::begin(kSites), std::end(kSites), site) == std::end(kSites)) {
-      refuse(rule, "sites are open alloc stream event create copy fill launch sync run");
+      refuse(rule,
+             "sites are open alloc stream event create copy fill launch sync run capture replay");
     }
     std::string_view number = rule.substr(hash + 1, equals - hash - 1);
     const bool repeat = !number.empty() && number.back() == '+';

@@ -97,17 +97,18 @@ miniinfer_fake_ledger Ledger::counts() const {
 std::string Ledger::imbalance() const {
   const miniinfer_fake_ledger now = counts();
   if (now.live_allocations == 0 && now.live_streams == 0 && now.live_events == 0 &&
-      now.live_kernels == 0 && now.violations == 0) {
+      now.live_kernels == 0 && now.live_graphs == 0 && now.violations == 0) {
     return {};
   }
   std::string text = sdk::format(
-      "closed with %llu allocations (%llu bytes), %llu streams, %llu events and %llu kernels left "
-      "and %llu violations",
+      "closed with %llu allocations (%llu bytes), %llu streams, %llu events, %llu kernels and "
+      "%llu recordings left and %llu violations",
       static_cast<unsigned long long>(now.live_allocations),
       static_cast<unsigned long long>(now.live_bytes),
       static_cast<unsigned long long>(now.live_streams),
       static_cast<unsigned long long>(now.live_events),
       static_cast<unsigned long long>(now.live_kernels),
+      static_cast<unsigned long long>(now.live_graphs),
       static_cast<unsigned long long>(now.violations));
   if (const char* first = violation_text(0)) text += std::string("; the first: ") + first;
   return text;

@@ -29,6 +29,8 @@ typedef struct miniinfer_fake_ledger {
   uint64_t syncs;
   uint64_t faults_fired;  // of the fault plan
   uint64_t violations;    // calls that the boundary's rules forbid
+  uint64_t replays;       // launches of recorded work
+  uint64_t live_graphs;
 } miniinfer_fake_ledger;
 
 typedef struct miniinfer_fake_ledger_api {

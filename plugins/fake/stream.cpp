@@ -46,12 +46,14 @@ Stream::~Stream() {
 
 void Stream::sync() {
   device_.enter("sync");
+  refuse_while_recording("sync");
   device_.ledger().add(&miniinfer_fake_ledger::syncs);
   device_.scheduler().finish(device_.scheduler().end_of(queue_));
 }
 
 bool Stream::done() {
   device_.enter("query");
+  refuse_while_recording("query");
   return device_.scheduler().ask(device_.scheduler().end_of(queue_));
 }
 
@@ -101,11 +103,13 @@ void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
 
 void Stream::record(sdk::Event& event) {
   device_.enter("record");
+  refuse_while_recording("record");
   static_cast<Event&>(event).set(device_.scheduler().end_of(queue_));
 }
 
 void Stream::wait(sdk::Event& event) {
   device_.enter("wait");
+  refuse_while_recording("wait");
   Mark mark = static_cast<Event&>(event).mark();
   if (mark.queue != nullptr && mark.queue != queue_) {
     device_.scheduler().put_wait(*queue_, std::move(mark));
@@ -125,10 +129,43 @@ void Stream::enqueue(std::function<void()> work, const std::vector<Access>& acce
 }
 
 void Stream::put(std::function<void()> work, bool always, const std::vector<Access>& accesses) {
+  if (recording_ != nullptr) {
+    recording_->tasks.push_back({std::move(work), always, accesses});
+    return;
+  }
   for (const std::string& race :
        device_.scheduler().put(*queue_, std::move(work), always, accesses)) {
     device_.violation("%s", race.c_str());
   }
+}
+
+void Stream::begin_recording() {
+  device_.enter("capture");
+  refuse_while_recording("begin");
+  recording_ = std::make_unique<Graph>(device_);
+}
+
+std::unique_ptr<Graph> Stream::end_recording() {
+  if (recording_ == nullptr) {
+    device_.violation("end of a recording that was not begun");
+    sdk::fail(MINIINFER_FAILED_PRECONDITION, "nothing is being recorded on %s", device_.id());
+  }
+  std::unique_ptr<Graph> graph = std::move(recording_);
+  device_.enter("capture");
+  return graph;
+}
+
+void Stream::replay(const Graph& graph) {
+  device_.enter("replay");
+  refuse_while_recording("launch");
+  device_.ledger().add(&miniinfer_fake_ledger::replays);
+  for (const Graph::Task& task : graph.tasks) put(task.work, task.always, task.accesses);
+}
+
+void Stream::refuse_while_recording(const char* call) {
+  if (recording_ == nullptr) return;
+  device_.violation("%s inside a recording", call);
+  sdk::fail(MINIINFER_FAILED_PRECONDITION, "%s inside a recording on %s", call, device_.id());
 }
 
 }  // namespace miniinfer::fake

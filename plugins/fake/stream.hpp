@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "miniinfer/sdk/stream.hpp"
+#include "plugins/fake/graph.hpp"
 #include "plugins/fake/scheduler.hpp"
 
 namespace miniinfer::fake {
@@ -48,11 +49,20 @@ class Stream final : public sdk::Stream {
   // Bookkeeping in stream order, done in any case.
   void enqueue(std::function<void()> work, const std::vector<Access>& accesses);
 
+  // Between these two, work is recorded instead of queued; what waits or asks is a violation.
+  void begin_recording();
+  std::unique_ptr<Graph> end_recording();
+  void replay(const Graph& graph);
+
  private:
   void put(std::function<void()> work, bool always, const std::vector<Access>& accesses);
 
   Device& device_;
+  // Throws, and notes a violation, inside a recording.
+  void refuse_while_recording(const char* call);
+
   std::shared_ptr<Queue> queue_;
+  std::unique_ptr<Graph> recording_;
 };
 
 }  // namespace miniinfer::fake

@@ -45,7 +45,7 @@ void Device::support(const sdk::Region& region, sdk::Choices& choices) {
     if (choice == nullptr) return;
     choice->workspace_bytes = program->scratch_bytes();
     choice->in_place = in_place_pairs(region);
-    choice->flags = MINIINFER_CHOICE_DETERMINISTIC;
+    choice->flags = MINIINFER_CHOICE_DETERMINISTIC | MINIINFER_CHOICE_CAPTURABLE;
   } catch (const sdk::Error& error) {
     choices.refuse("%s", error.what());
   }

@@ -24,7 +24,8 @@ PUBLIC = {
     "export.hpp": "base", "status.hpp": "base", "data_type.hpp": "base", "plugin.hpp": "device",
     "device.hpp": "device", "allocator.hpp": "memory", "storage.hpp": "memory",
     "device_context.hpp": "device", "tensor.hpp": "tensor", "onnx_tensor.hpp": "onnx",
-    "compare.hpp": "tensor", "memory_planner.hpp": "plan", "session.hpp": "plan", "runtime.hpp": "runtime",
+    "compare.hpp": "tensor", "memory_planner.hpp": "plan", "session.hpp": "plan",
+    "runtime.hpp": "runtime", "text.hpp": "base", "trace.hpp": "runtime",
     "miniinfer.hpp": "runtime",
 }
 # The helper does to a plugin what the loader is going to do, with the same lines of code.

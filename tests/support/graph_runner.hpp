@@ -79,10 +79,16 @@ struct GraphRun {
   int steps() const { return static_cast<int>(plan->steps.size()); }
 };
 
+// What LoadOptions::precision comes to.
+struct RunSetup {
+  PassContext passes;
+  std::uint32_t math = 0;
+};
+
 // Loads (model passes), plans and runs. `disabled` names passes to leave out.
 inline GraphRun run_graph(const Graph& source, const std::vector<Tensor>& inputs,
                           std::vector<std::string> disabled = {},
-                          std::vector<OpenDevicePtr> devices = {}) {
+                          std::vector<OpenDevicePtr> devices = {}, const RunSetup& setup = {}) {
   const OpenDevicePtr host = host_device();
   Graph graph = source;
   PassContext passes;
@@ -97,6 +103,8 @@ inline GraphRun run_graph(const Graph& source, const std::vector<Tensor>& inputs
   shared->constants = std::make_unique<ConstantStore>(shared->allocator_of);
   shared->disabled_passes = std::move(disabled);
   shared->contexts = 1;
+  shared->passes = setup.passes;
+  shared->math = setup.math;
   Program program(std::move(graph), shared, std::vector<bool>(inputs.size()));
   Result<std::vector<Tensor>> outputs = program.run(inputs, {}, StopCheck());
   REQUIRE_MESSAGE(outputs, outputs.status().to_string());
