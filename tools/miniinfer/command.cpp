@@ -2,13 +2,26 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 namespace miniinfer::command {
 
+namespace {
+
+// Whether another device, or asking less of it, would do: the hint says so then.
+bool depends_on_device(const Status& status) {
+  return status.hint().find("fallback") != std::string_view::npos ||
+         status.hint().find("--precision") != std::string_view::npos;
+}
+
+}  // namespace
+
 int exit_code(const Status& status, Stage stage) {
+  if (stage == Stage::Plugin && !status.ok()) return kPlugin;
   switch (status.code()) {
     case Code::Ok:
       return kOk;
@@ -30,15 +43,16 @@ int exit_code(const Status& status, Stage stage) {
   switch (stage) {
     case Stage::Usage:
       return kUsage;
+    case Stage::Plugin:
+      break;
     case Stage::File:
       return kFile;
     case Stage::Load:
       if (status.code() == Code::NotFound) return kFile;
-      // A hint to allow a fallback means that another device could run it.
-      return status.hint().find("fallback") != std::string_view::npos ? kDevice : kModel;
+      return depends_on_device(status) ? kDevice : kModel;
     case Stage::Run:
       if (status.code() == Code::InvalidArgument) return status.nodes().empty() ? kUsage : kRun;
-      return status.hint().find("fallback") != std::string_view::npos ? kDevice : kModel;
+      return depends_on_device(status) ? kDevice : kModel;
   }
   return kInternal;
 }
@@ -66,29 +80,41 @@ std::stop_token interrupted() {
 }
 
 void add_common_options(CLI::App& app, CommonOptions& common, Output& output) {
-  app.add_flag("--json", output.json, "one JSON document on stdout");
-  app.add_option("--plugin", common.plugins, "a plugin file or folder, instead of the usual search")
-      ->type_name("PATH");
+  constexpr const char* kGroup = "Common options";
+  app.set_help_flag("-h,--help", "print this help and exit")->group(kGroup);
+  app.add_flag("--json", output.json, "one JSON document on stdout")->group(kGroup);
+  app.add_option("--plugin", common.plugins, "a plugin file, or a folder of them, looked at first")
+      ->type_name("PATH")
+      ->expected(1)
+      ->take_all()
+      ->group(kGroup);
   app.add_option("--option", common.options, "an option of a plugin, such as fake.devices=2")
-      ->type_name("PLUGIN.KEY=VALUE");
-  app.add_option("--log", common.log, "trace, debug, info, warn, error or off")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
-      ->capture_default_str();
-  app.add_option("--threads", common.threads, "threads of the CPU; 0: as many as are usable")
-      ->check(CLI::Range(0, 4096));
+      ->type_name("PLUGIN.KEY=VALUE")
+      ->expected(1)
+      ->take_all()
+      ->group(kGroup);
+  app.add_option("--threads", common.threads, "threads of the CPU; 0, or none given: all usable")
+      ->type_name("N")
+      ->expected(1)
+      ->check(CLI::Range(0, 4096).description(""))
+      ->group(kGroup);
+  app.add_option("--log", common.log, "what goes to stderr: trace, debug, info, warn, error, off")
+      ->type_name("LEVEL")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}).description(""))
+      ->capture_default_str()
+      ->group(kGroup);
 }
 
-Result<Runtime> make_runtime(const CommonOptions& common) {
+Result<Runtime> make_runtime(const CommonOptions& common, Output& output) {
   static constexpr const char* kLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
   RuntimeOptions options;
-  options.log = log_to_stderr();
   for (int i = 0; i < 6; ++i) {
     if (common.log == kLevels[i]) options.level = static_cast<Level>(i);
   }
-  options.threads = common.threads;
-  for (const std::string& plugin : common.plugins) {
-    if (plugin != "none") options.plugin_dirs.emplace_back(plugin);
-  }
+  options.log = output.log(options.level);
+  if (options.level == Level::Error) options.level = Level::Warn;  // for the document
+  options.threads = common.threads.empty() ? 0 : common.threads.front();
+  for (const std::string& plugin : common.plugins) options.plugin_dirs.emplace_back(plugin);
   for (const std::string& option : common.options) {
     const std::size_t equals = option.find('=');
     if (equals == std::string::npos || option.find('.') > equals) {
@@ -99,20 +125,57 @@ Result<Runtime> make_runtime(const CommonOptions& common) {
   return Runtime(std::move(options));
 }
 
-void add_model_options(CLI::App& app, ModelOptions& model) {
-  app.add_option("MODEL", model.model, "an ONNX file")->required();
-  app.add_option("-i", model.inputs, "an input")
-      ->type_name("NAME=@F.npy|NAME=random[:SEED[:LO..HI]]|NAME=zeros");
-  app.add_option("--inputs", model.all, "all inputs")->type_name("F.npz|DIR")->expected(1);
-  app.add_option("--shape", model.shapes, "sizes of an input")->type_name("NAME=1x3x224x224");
-  app.add_option("--precision", model.precision, "strict, tf32, bf16 or fp16")
-      ->check(CLI::IsMember({"strict", "tf32", "bf16", "fp16"}))
+Result<Runtime> make_runtime(const CommonOptions& common, Output& output, Stage& stage) {
+  (void)interrupted();  // before any other thread is made, which would take the signal
+  stage = Stage::Usage;
+  Result<Runtime> runtime = make_runtime(common, output);
+  if (!runtime) return runtime;
+  std::error_code error;
+  for (const std::string& plugin : common.plugins) {
+    if (std::filesystem::is_directory(plugin, error)) continue;
+    for (const PluginReport& report : runtime->plugins()) {
+      if (report.state != PluginState::Refused || report.found_via != "--plugin") continue;
+      if (report.path.filename() != std::filesystem::path(plugin).filename()) continue;
+      stage = Stage::Plugin;
+      return Status(Code::Incompatible, "plugin " + plugin + " was refused: " + report.reason,
+                    report.hint);
+    }
+  }
+  return runtime;
+}
+
+void add_model_options(CLI::App& app, CommonOptions& common, ModelOptions& model) {
+  const auto several = [](CLI::Option* option, const char* type) {
+    option->type_name(type)->expected(1)->take_all();
+  };
+  app.add_option("MODEL", model.model, "an ONNX file")->required()->type_name("");
+  app.add_option("-d", common.devices, "devices in order of preference; one alone is strict (auto)")
+      ->type_name("DEV,..");
+  several(app.add_option("-i", model.inputs,
+                         "an input; VALUE: @F.npy, zeros, random, random:SEED, random:SEED:LO..HI"),
+          "NAME=VALUE");
+  app.add_option("--inputs", model.all, "all inputs, from an .npz or a test_data_set folder")
+      ->type_name("F.npz|DIR")
+      ->expected(1);
+  several(app.add_option("--shape", model.shapes, "the sizes of an input, as in image=1x3x224x224"),
+          "NAME=SIZES");
+  app.add_option("--precision", model.precision, "strict, tf32, bf16, fp16: what speed may cost")
+      ->type_name("P")
+      ->check(CLI::IsMember({"strict", "tf32", "bf16", "fp16"}).description(""))
       ->capture_default_str();
-  app.add_option("--timeout", model.timeout, "seconds for one run")->check(CLI::NonNegativeNumber);
-  app.add_option("--mem-limit", model.limits, "the most memory to use on a device")
-      ->type_name("DEVICE=SIZE");
-  app.add_option("--no-pass", model.no_pass, "leave a pass out (see inspect --passes)")
-      ->type_name("NAME");
+  app.add_option("--timeout", model.timeout, "seconds that one run may take; 0: any time")
+      ->type_name("S")
+      ->check(CLI::Range(0.0, 1e9).description(""));
+  several(app.add_option("--mem-limit", model.limits,
+                         "the most memory of a device to use, as in cpu=512M"),
+          "DEV=SIZE");
+  several(app.add_option("--no-pass", model.no_pass, "leave a pass out (inspect --passes)"),
+          "NAME");
+}
+
+void add_tolerances(CLI::App& app, double& rtol, double& atol) {
+  app.add_option("--rtol", rtol, "relative tolerance")->type_name("R")->capture_default_str();
+  app.add_option("--atol", atol, "absolute tolerance")->type_name("A")->capture_default_str();
 }
 
 namespace {
@@ -169,7 +232,7 @@ Result<LoadOptions> parse_load_options(const ModelOptions& options) {
 
 }  // namespace
 
-Result<Loaded> load_model(const Runtime& runtime, const CommonOptions&, const ModelOptions& options,
+Result<Loaded> load_model(const Runtime& runtime, const ModelOptions& options,
                           std::string_view devices, Output& output, Stage& stage) {
   stage = Stage::Usage;
   Result<LoadOptions> load = parse_load_options(options);
@@ -179,8 +242,7 @@ Result<Loaded> load_model(const Runtime& runtime, const CommonOptions&, const Mo
       if (fraction >= 1) {
         output.note("\r\033[K");
       } else {
-        output.note("\r\033[K%3.0f%% %.*s", fraction * 100, static_cast<int>(name.size()),
-                    name.data());
+        output.note("\r\033[K%3.0f%% %s", fraction * 100, printable(name).c_str());
       }
     };
   }
@@ -205,6 +267,28 @@ Result<Loaded> load_model(const Runtime& runtime, const CommonOptions&, const Mo
   }
   return Loaded{std::move(*session),
                 std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count()};
+}
+
+RunOptions run_options(const ModelOptions& options) {
+  RunOptions run;
+  run.stop = interrupted();
+  run.timeout = std::chrono::nanoseconds(static_cast<long long>(options.timeout * 1e9));
+  return run;
+}
+
+std::string placement_text(const Placement& placement) {
+  std::string text;
+  for (const auto& [device, count] : placement.per_device) {
+    text += (text.empty() ? "" : ", ") + device + " " + std::to_string(count) + "/" +
+            std::to_string(placement.nodes.size());
+  }
+  return text;
+}
+
+void say_placement(const Placement& placement, const CommonOptions& common) {
+  const std::string& devices = common.devices;
+  if (!devices.empty() && devices != "auto" && devices.find(',') == std::string::npos) return;
+  std::fprintf(stderr, "%s nodes\n", placement_text(placement).c_str());
 }
 
 Result<std::vector<NamedShape>> parse_shapes(const ModelOptions& options) {
@@ -240,6 +324,18 @@ std::string human_bytes(std::uint64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
   return text;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+Json json_text(std::string_view text) { return text.empty() ? Json() : Json(text); }
+
+Json json_number(const std::optional<double>& value) {
+  return value && std::isfinite(*value) ? Json(*value) : Json();
 }
 
 Json json_shape(const Shape& shape) {

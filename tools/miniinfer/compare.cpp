@@ -1,6 +1,7 @@
 #include "miniinfer/compare.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "command.hpp"
 #include "inputs.hpp"
@@ -27,33 +28,38 @@ std::vector<std::string> split(const std::string& list) {
 
 // Runs the model on each device, strictly, over the same inputs; the first device is the reference.
 Outcome run(const Options& options, Output& output) {
-  Result<Runtime> runtime = make_runtime(options.common);
-  if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
+  output.declare({"reference", "inputs", "results"});
+  Stage stage = Stage::Usage;
+  Result<Runtime> runtime = make_runtime(options.common, output, stage);
+  if (!runtime) return Outcome::fail(runtime.status(), stage);
   const std::vector<std::string> devices = split(options.common.devices);
   if (devices.size() < 2) {
     return Outcome::fail({Code::InvalidArgument, "one device has nothing to be compared with",
                           "name two or more: -d cpu,cuda:0"},
                          Stage::Usage);
   }
+  if (std::ranges::find(devices, "") != devices.end()) {
+    return Outcome::fail(
+        {Code::InvalidArgument, "device list " + options.common.devices + " has an empty element"},
+        Stage::Usage);
+  }
   std::vector<std::vector<std::string>> rows = {
       {"DEVICE", "OUTPUT", "RESULT", "MAX ABS", "MAX REL"}};
+  output.document["reference"] = devices.front();
   output.document["results"] = Json::array();
   std::vector<Input> inputs;
   Outputs reference;
   bool all_equal = true;
   for (const std::string& device : devices) {
-    Stage stage = Stage::Usage;
-    Result<Loaded> loaded =
-        load_model(*runtime, options.common, options.model, device, output, stage);
+    Result<Loaded> loaded = load_model(*runtime, options.model, device, output, stage);
     if (!loaded) return Outcome::fail(loaded.status(), stage, options.model.model);
     if (inputs.empty()) {
       Result<std::vector<Input>> made = gather_inputs(loaded->session, options.model, "random");
-      if (!made) return Outcome::fail(made.status(), Stage::Usage);
+      if (!made) return input_failure(made.status());
       inputs = std::move(*made);
+      output.document["inputs"] = to_json(inputs);
     }
-    RunOptions run_options;
-    run_options.stop = interrupted();
-    Result<Outputs> outputs = loaded->session.run(named(inputs), run_options);
+    Result<Outputs> outputs = loaded->session.run(named(inputs), run_options(options.model));
     if (!outputs) return Outcome::fail(outputs.status(), Stage::Run, device);
     if (&device == &devices.front()) {
       reference = std::move(*outputs);
@@ -72,12 +78,11 @@ Outcome run(const Options& options, Output& output) {
                       result->equal ? "equal" : std::to_string(result->different) + " differ",
                       abs_error, rel_error});
       output.document["results"].push_back({{"device", device},
-                                            {"reference", devices.front()},
                                             {"output", name},
                                             {"equal", result->equal},
                                             {"different", result->different},
-                                            {"max_abs_error", result->max_abs_error},
-                                            {"max_rel_error", result->max_rel_error}});
+                                            {"max_abs_error", json_number(result->max_abs_error)},
+                                            {"max_rel_error", json_number(result->max_rel_error)}});
       all_equal = all_equal && result->equal;
     }
   }
@@ -89,13 +94,13 @@ Outcome run(const Options& options, Output& output) {
 
 std::function<Outcome()> add_compare(CLI::App& app, Output& output) {
   auto options = std::make_shared<Options>();
-  add_common_options(app, options->common, output);
-  add_model_options(app, options->model);
-  app.add_option("-d", options->common.devices, "devices to compare, the reference first")
+  add_model_options(app, options->common, options->model);
+  app.get_option("-d")
+      ->description("devices to compare, the reference first; each strictly")
       ->type_name("DEV,DEV..")
       ->required();
-  app.add_option("--rtol", options->rtol, "relative tolerance")->capture_default_str();
-  app.add_option("--atol", options->atol, "absolute tolerance")->capture_default_str();
+  add_tolerances(app, options->rtol, options->atol);
+  add_common_options(app, options->common, output);
   return [options, &output] { return run(*options, output); };
 }
 

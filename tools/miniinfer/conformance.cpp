@@ -1,24 +1,21 @@
-#include <fcntl.h>
 #include <fnmatch.h>
-#include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <optional>
+#include <sstream>
 
+#include "child.hpp"
 #include "command.hpp"
+#include "file_io.hpp"
 #include "inputs.hpp"
 #include "miniinfer/compare.hpp"
-
-extern char** environ;
 
 namespace miniinfer::command {
 namespace {
@@ -43,8 +40,8 @@ struct TestResult {
   Verdict verdict = Verdict::Passed;
   std::string code;  // of a skip or a failure
   std::string reason;
-  double max_abs_error = 0;
-  double max_rel_error = 0;
+  std::optional<double> max_abs_error;  // where outputs could be compared
+  std::optional<double> max_rel_error;
   std::map<std::string, int> nodes;
   double seconds = 0;
 };
@@ -55,7 +52,7 @@ TestResult judge(const Status& status, std::string_view when) {
   TestResult result;
   // What this program does not do is a gap; everything else is a failure.
   result.verdict = status.code() == Code::Unsupported ? Verdict::Skipped : Verdict::Failed;
-  result.code = to_string(status.code());
+  result.code = lower(to_string(status.code()));
   result.reason = std::string(when) + ": " + std::string(status.message());
   if (!status.nodes().empty()) {
     result.reason += ": " + status.nodes()[0].op + ", " + status.nodes()[0].reason;
@@ -96,11 +93,11 @@ TestResult run_data_set(const Session& session, const fs::path& folder, const Op
       failed.verdict = Verdict::Failed;
       return failed;
     }
-    result.max_abs_error = std::max(result.max_abs_error, compared->max_abs_error);
-    result.max_rel_error = std::max(result.max_rel_error, compared->max_rel_error);
+    result.max_abs_error = std::max(result.max_abs_error.value_or(0), compared->max_abs_error);
+    result.max_rel_error = std::max(result.max_rel_error.value_or(0), compared->max_rel_error);
     if (!compared->equal) {
       result.verdict = Verdict::Failed;
-      result.code = "WRONG";
+      result.code = "wrong";
       result.reason = "output " + want.name + ": " + std::to_string(compared->different) + " of " +
                       std::to_string(want.tensor.element_count()) + " elements differ, first at " +
                       std::to_string(compared->worst);
@@ -120,7 +117,7 @@ TestResult run_test(const Runtime& runtime, const fs::path& test, const Options&
   TestResult result;
   if (sets.empty()) {
     result.verdict = Verdict::Skipped;
-    result.code = "NO_DATA";
+    result.code = "no_data";
     result.reason = "there is no test_data_set folder";
     return result;
   }
@@ -135,12 +132,12 @@ TestResult run_test(const Runtime& runtime, const fs::path& test, const Options&
 
 Json to_json(const TestResult& result) {
   return {{"status", kVerdicts[static_cast<int>(result.verdict)]},
-          {"reason_code", result.code.empty() ? Json() : Json(result.code)},
-          {"reason", result.reason.empty() ? Json() : Json(result.reason)},
-          {"max_abs_error", result.max_abs_error},
-          {"max_rel_error", result.max_rel_error},
+          {"reason_code", json_text(result.code)},
+          {"reason", json_text(result.reason)},
+          {"max_abs_error", json_number(result.max_abs_error)},
+          {"max_rel_error", json_number(result.max_rel_error)},
           {"nodes", result.nodes},
-          {"duration_ns", result.seconds * 1e9}};
+          {"duration_ns", std::llround(result.seconds * 1e9)}};
 }
 
 TestResult from_json(const Json& json) {
@@ -150,8 +147,8 @@ TestResult from_json(const Json& json) {
   }
   if (json["reason_code"].is_string()) result.code = json["reason_code"];
   if (json["reason"].is_string()) result.reason = json["reason"];
-  result.max_abs_error = json["max_abs_error"];
-  result.max_rel_error = json["max_rel_error"];
+  if (json["max_abs_error"].is_number()) result.max_abs_error = json["max_abs_error"];
+  if (json["max_rel_error"].is_number()) result.max_rel_error = json["max_rel_error"];
   result.nodes = json["nodes"].get<std::map<std::string, int>>();
   result.seconds = json["duration_ns"].get<double>() * 1e-9;
   return result;
@@ -159,7 +156,7 @@ TestResult from_json(const Json& json) {
 
 // The child: a path a line on stdin, a result a line on stdout.
 Outcome work(const Options& options, Output& output) {
-  Result<Runtime> runtime = make_runtime(options.common);
+  Result<Runtime> runtime = make_runtime(options.common, output);
   if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   std::string path;
   while (std::getline(std::cin, path)) {
@@ -168,7 +165,7 @@ Outcome work(const Options& options, Output& output) {
     result.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     output.print("%s\n",
-                 to_json(result).dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+                 to_json(result).dump(-1, ' ', true, Json::error_handler_t::replace).c_str());
     output.flush();
   }
   return Outcome::ok();
@@ -178,36 +175,34 @@ Outcome work(const Options& options, Output& output) {
 class Worker {
  public:
   explicit Worker(std::vector<std::string> arguments) : arguments_(std::move(arguments)) {}
-  ~Worker() { stop(); }
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
 
-  TestResult run(const fs::path& test, double deadline_seconds) {
-    if (pid_ <= 0 && !start()) return broken("INTERNAL", "the test process could not be started");
-    const std::string line = test.string() + "\n";
-    if (write(to_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-      stop();
-      return broken("DIED", "the test process is gone");
+  TestResult run(const fs::path& test, double deadline_seconds, const std::stop_token& stop) {
+    if (!child_) {
+      Result<Child> started = Child::start(arguments_);
+      if (!started) return broken("internal", std::string(started.status().message()));
+      child_.emplace(std::move(*started));
     }
-    std::string answer;
+    if (!child_->write(test.string() + "\n")) return died();
     const auto end =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(deadline_seconds);
+        std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                               std::chrono::duration<double>(deadline_seconds));
+    std::string answer;
     while (answer.empty() || answer.back() != '\n') {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                            end - std::chrono::steady_clock::now())
-                            .count();
-      pollfd waiting{from_, POLLIN, 0};
-      if (left <= 0 || poll(&waiting, 1, static_cast<int>(left)) == 0) {
-        stop();
-        return broken("TIMEOUT", "no result in time");
+      switch (child_->read(answer, end, stop)) {
+        case Child::Event::Text:
+          continue;
+        case Child::Event::End:
+          return died();
+        case Child::Event::Late:
+          child_.reset();
+          return broken("timeout", "no result in time");
+        case Child::Event::Stopped:
+          child_.reset();
+          return broken("cancelled", "the caller asked to stop");
       }
-      char buffer[4096];
-      const ssize_t got = read(from_, buffer, sizeof buffer);
-      if (got <= 0) return died();
-      answer.append(buffer, static_cast<std::size_t>(got));
     }
     const Json json = Json::parse(answer, nullptr, false);
-    return json.is_discarded() ? broken("INTERNAL", "the answer makes no sense") : from_json(json);
+    return json.is_discarded() ? broken("internal", "the answer makes no sense") : from_json(json);
   }
 
  private:
@@ -219,54 +214,17 @@ class Worker {
     return result;
   }
 
-  bool start() {
-    int in[2];
-    int out[2];
-    if (pipe2(in, O_CLOEXEC) != 0) return false;
-    if (pipe2(out, O_CLOEXEC) != 0) return false;
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    std::vector<char*> argv;
-    for (std::string& argument : arguments_) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    const int error = posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(in[0]);
-    close(out[1]);
-    to_ = in[1];
-    from_ = out[0];
-    if (error != 0) pid_ = -1;
-    return error == 0;
-  }
-
   TestResult died() {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    stop();
-    return broken("DIED",
+    const int status = child_->wait();
+    child_.reset();
+    return broken("died",
                   WIFSIGNALED(status)
                       ? "the test process died of signal " + std::to_string(WTERMSIG(status))
                       : "the test process ended with " + std::to_string(WEXITSTATUS(status)));
   }
 
-  void stop() {
-    if (to_ >= 0) close(to_);
-    if (from_ >= 0) close(from_);
-    to_ = from_ = -1;
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      waitpid(pid_, nullptr, 0);
-    }
-    pid_ = -1;
-  }
-
   std::vector<std::string> arguments_;
-  pid_t pid_ = -1;
-  int to_ = -1;
-  int from_ = -1;
+  std::optional<Child> child_;
 };
 
 // Folders with a model.onnx: those named, and those inside the ones named.
@@ -299,7 +257,7 @@ std::vector<fs::path> find_tests(const Options& options, Status& status) {
 
 std::string xml(std::string_view text) {
   std::string out;
-  for (const char c : text) {
+  for (const char c : printable(text, 4096)) {
     switch (c) {
       case '<':
         out += "&lt;";
@@ -314,7 +272,7 @@ std::string xml(std::string_view text) {
         out += "&quot;";
         break;
       default:
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+        out += c;
     }
   }
   return out;
@@ -322,33 +280,27 @@ std::string xml(std::string_view text) {
 
 Status write_junit(const std::string& path,
                    const std::vector<std::pair<std::string, TestResult>>& results) {
-  const std::string temporary = path + ".part";
-  std::ofstream file(temporary);
-  file << "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"conformance\" tests=\""
+  std::ostringstream text;
+  text << "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"conformance\" tests=\""
        << results.size() << "\">\n";
   for (const auto& [name, result] : results) {
-    file << "  <testcase name=\"" << xml(name) << "\" time=\"" << result.seconds << "\">";
+    text << "  <testcase name=\"" << xml(name) << "\" time=\"" << result.seconds << "\">";
     if (result.verdict == Verdict::Failed) {
-      file << "<failure type=\"" << xml(result.code) << "\" message=\"" << xml(result.reason)
+      text << "<failure type=\"" << xml(result.code) << "\" message=\"" << xml(result.reason)
            << "\"/>";
     } else if (result.verdict == Verdict::Skipped) {
-      file << "<skipped message=\"" << xml(result.reason) << "\"/>";
+      text << "<skipped message=\"" << xml(result.reason) << "\"/>";
     }
-    file << "</testcase>\n";
+    text << "</testcase>\n";
   }
-  file << "</testsuite>\n";
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(temporary, path, error);
-  if (!file || error) {
-    fs::remove(temporary, error);
-    return {Code::Unavailable, "writing " + path + " failed"};
-  }
-  return {};
+  text << "</testsuite>\n";
+  return write_file(path, text.str());
 }
 
 Outcome run(const Options& options, Output& output) {
   if (options.worker) return work(options, output);
+  output.declare({"summary", "tests"});
+  const std::stop_token stop = interrupted();
   Status status;
   const std::vector<fs::path> tests = find_tests(options, status);
   if (!status.ok()) {
@@ -356,8 +308,7 @@ Outcome run(const Options& options, Output& output) {
   }
   const std::string devices = options.common.devices.empty() ? "cpu" : options.common.devices;
   std::vector<std::string> arguments = {
-      "miniinfer", "conformance", "--worker", "-d", devices, "--rtol", std::to_string(options.rtol),
-      "--atol"};
+      "conformance", "--worker", "-d", devices, "--rtol", std::to_string(options.rtol), "--atol"};
   char atol[32];
   std::snprintf(atol, sizeof atol, "%g", options.atol);
   arguments.emplace_back(atol);
@@ -367,27 +318,28 @@ Outcome run(const Options& options, Output& output) {
   for (const std::string& option : options.common.options) {
     arguments.insert(arguments.end(), {"--option", option});
   }
-  arguments.insert(arguments.end(), {"--log", options.common.log, "--threads",
-                                     std::to_string(options.common.threads), "worker"});
+  const int threads = options.common.threads.empty() ? 0 : options.common.threads.front();
+  arguments.insert(arguments.end(),
+                   {"--log", options.common.log, "--threads", std::to_string(threads), "worker"});
   Worker worker(std::move(arguments));
-  const std::stop_token stop = interrupted();
   std::vector<std::pair<std::string, TestResult>> results;
   std::map<std::string, int> reasons;
   int counts[3] = {0, 0, 0};
   const auto begin = std::chrono::steady_clock::now();
   output.document["tests"] = Json::array();
   for (const fs::path& test : tests) {
+    const std::string name = test.filename().string();
+    output.note("\r\033[K%zu/%zu %s", results.size() + 1, tests.size(), printable(name).c_str());
+    const TestResult result = worker.run(test, options.deadline, stop);
+    output.note("\r\033[K");
     if (stop.stop_requested()) {
       return Outcome::fail({Code::Cancelled, "conformance was cancelled"}, Stage::Run);
     }
-    const std::string name = test.filename().string();
-    output.note("\r\033[K%zu/%zu %s", results.size() + 1, tests.size(), name.c_str());
-    const TestResult result = worker.run(test, options.deadline);
-    output.note("\r\033[K");
     ++counts[static_cast<int>(result.verdict)];
     if (result.verdict == Verdict::Failed || options.verbose) {
-      output.print("%-7s  %s%s%s\n", kVerdicts[static_cast<int>(result.verdict)], name.c_str(),
-                   result.reason.empty() ? "" : "  ", result.reason.c_str());
+      output.print("%-7s  %s%s%s\n", kVerdicts[static_cast<int>(result.verdict)],
+                   printable(name, 256).c_str(), result.reason.empty() ? "" : "  ",
+                   printable(result.reason, 4096).c_str());
     }
     if (result.verdict == Verdict::Skipped) ++reasons[result.reason];
     Json json = {{"name", name},
@@ -412,10 +364,10 @@ Outcome run(const Options& options, Output& output) {
   output.document["summary"] = {{"passed", counts[0]},
                                 {"failed", counts[1]},
                                 {"skipped", counts[2]},
-                                {"duration_ns", seconds * 1e9}};
+                                {"duration_ns", std::llround(seconds * 1e9)}};
   if (!options.junit.empty()) {
     if (Status written = write_junit(options.junit, results); !written.ok()) {
-      return {kFile, written, options.junit};
+      return Outcome::fail(std::move(written), Stage::File);
     }
   }
   output.print("%d passed, %d failed, %d skipped\n", counts[0], counts[1], counts[2]);
@@ -427,14 +379,17 @@ Outcome run(const Options& options, Output& output) {
 std::function<Outcome()> add_conformance(CLI::App& app, Output& output) {
   auto options = std::make_shared<Options>();
   add_common_options(app, options->common, output);
-  app.add_option("DIR", options->folders, "test folders, or folders of them")->required();
+  app.add_option("DIR", options->folders, "test folders, or folders of them")
+      ->required()
+      ->type_name("");
   app.add_option("-d", options->common.devices, "devices in order of preference (cpu)")
       ->type_name("DEV,..");
   app.add_option("--filter", options->filter, "only tests whose name matches")->type_name("GLOB");
-  app.add_option("--junit", options->junit, "write a JUnit report")->type_name("F");
-  app.add_option("--rtol", options->rtol, "relative tolerance")->capture_default_str();
-  app.add_option("--atol", options->atol, "absolute tolerance")->capture_default_str();
-  app.add_option("--deadline", options->deadline, "seconds for one test")->capture_default_str();
+  app.add_option("--junit", options->junit, "write a JUnit report")->type_name("F.xml");
+  add_tolerances(app, options->rtol, options->atol);
+  app.add_option("--deadline", options->deadline, "seconds that one test may take")
+      ->type_name("S")
+      ->capture_default_str();
   app.add_flag("-v,--verbose", options->verbose, "a line for every test");
   app.add_flag("--worker", options->worker)->group("");
   return [options, &output] { return run(*options, output); };

@@ -36,25 +36,34 @@ Json types_of(const Device& device) {
   return types;
 }
 
-Json to_json(const Device& device, const Runtime& runtime, bool is_default) {
-  const auto text = [](std::string_view value) { return value.empty() ? Json() : Json(value); };
+// The same piece of hardware under the names of other backends.
+Json same_as(const Device& device, const Runtime& runtime) {
+  Json ids = Json::array();
+  if (device.bus_id().empty()) return ids;
+  for (const Device& other : runtime.devices()) {
+    if (!(other == device) && other.bus_id() == device.bus_id()) ids.push_back(other.id());
+  }
+  return ids;
+}
+
+Json device_json(const Device& device, const Runtime& runtime, bool is_default) {
   Json json = {
       {"id", device.id()},
-      {"stable_id", text(device.stable_id())},
+      {"stable_id", json_text(device.stable_id())},
       {"backend", device.backend()},
       {"index", device.ordinal() < 0 ? Json() : Json(device.ordinal())},
-      {"name", text(device.name())},
+      {"name", json_text(device.name())},
       {"state", to_string(device.state())},
-      {"reason", text(device.reason())},
+      {"reason", json_text(device.reason())},
       {"default", is_default},
       {"opened", device.state() == DeviceState::Ready},
-      {"bus_id", text(device.bus_id())},
-      {"same_as", Json::array()},
+      {"bus_id", json_text(device.bus_id())},
+      {"same_as", same_as(device, runtime)},
       {"memory_total_bytes", device.memory_bytes() == 0 ? Json() : Json(device.memory_bytes())},
       {"memory_free_bytes", Json()},
       {"types", types_of(device)},
       {"threads", device.type() == DeviceType::CPU ? Json(runtime.threads()) : Json()},
-      {"driver", text(device.driver())},
+      {"driver", json_text(device.driver())},
       {"plugin", device.backend()}};
   if (device.state() == DeviceState::Ready) {
     if (const Result<MemoryInfo> memory = device.memory(); memory && memory->total_bytes > 0) {
@@ -65,7 +74,8 @@ Json to_json(const Device& device, const Runtime& runtime, bool is_default) {
 }
 
 Outcome run(const Options& options, Output& output) {
-  Result<Runtime> runtime = make_runtime(options.common);
+  output.declare({"devices", "plugins", "searched"});
+  Result<Runtime> runtime = make_runtime(options.common, output);
   if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   std::vector<std::vector<std::string>> rows = {{"DEVICE", "STATE", "MEMORY", "NAME"}};
   std::string brief;
@@ -91,18 +101,15 @@ Outcome run(const Options& options, Output& output) {
     brief += (brief.empty() ? "" : "; ") + std::string(device.id()) + " " +
              std::string(to_string(device.state()));
     if (!is_usable(device)) brief += ": " + std::string(device.reason());
-    output.document["devices"].push_back(to_json(device, *runtime, is_default));
+    output.document["devices"].push_back(device_json(device, *runtime, is_default));
   }
   output.document["plugins"] = Json::array();
   for (const PluginReport& plugin : runtime->plugins()) {
-    output.document["plugins"].push_back({{"name", plugin.name},
-                                          {"path", plugin.path.string()},
-                                          {"state", to_string(plugin.state)},
-                                          {"reason", plugin.reason}});
+    output.document["plugins"].push_back(to_json(plugin));
   }
   output.document["searched"] = runtime->searched();
   if (options.brief) {
-    output.print("devices   %s\n", brief.c_str());
+    output.print("devices   %s\n", printable(brief, 4096).c_str());
     return Outcome::ok();
   }
   output.table(rows);
@@ -115,9 +122,9 @@ Outcome run(const Options& options, Output& output) {
 
 std::function<Outcome()> add_devices(CLI::App& app, Output& output) {
   auto options = std::make_shared<Options>();
-  add_common_options(app, options->common, output);
   app.add_flag("--open", options->open, "open every device, to know its memory");
   app.add_flag("--brief", options->brief, "one line");
+  add_common_options(app, options->common, output);
   return [options, &output] { return run(*options, output); };
 }
 

@@ -15,9 +15,13 @@ namespace fs = std::filesystem;
 
 class Findings {
  public:
-  explicit Findings(Output& output) : output_(output) { output.document["checks"] = Json::array(); }
+  explicit Findings(Output& output) : output_(output) {
+    output.declare({"checks", "problems"});
+    output.document["checks"] = Json::array();
+  }
   void add(const char* verdict, const std::string& subject, const std::string& text) {
-    output_.print("%-5s %-9s %s\n", verdict, subject.c_str(), text.c_str());
+    output_.print("%-5s %-9s %s\n", verdict, printable(subject).c_str(),
+                  printable(text, 4096).c_str());
     output_.document["checks"].push_back(
         {{"verdict", verdict}, {"subject", subject}, {"text", text}});
     if (std::string_view(verdict) == "FAIL") ++problems_;
@@ -76,7 +80,7 @@ Result<double> read_digits(const Runtime& runtime, std::string_view device) {
 
 Outcome run(const CommonOptions& common, Output& output) {
   Findings findings(output);
-  Result<Runtime> runtime = make_runtime(common);
+  Result<Runtime> runtime = make_runtime(common, output);
   if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   std::error_code error;
   findings.add("ok", "core",

@@ -24,6 +24,7 @@ constexpr Variable kVariables[] = {
 }  // namespace
 
 std::function<Outcome()> add_env(CLI::App& app, Output& output) {
+  app.set_help_flag("-h,--help", "print this help and exit");
   app.add_flag("--json", output.json, "one JSON document on stdout");
   return [&output] {
     std::vector<std::vector<std::string>> rows = {{"VARIABLE", "VALUE", "WHAT IT DOES"}};

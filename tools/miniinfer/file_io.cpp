@@ -103,4 +103,12 @@ Status OutputFile::commit() {
   return {};
 }
 
+Status write_file(const std::filesystem::path& path, const std::string& bytes) {
+  Result<OutputFile> file = OutputFile::create(path);
+  if (!file) return file.status().with_context(path.string());
+  Status status = file->write(bytes);
+  if (status.ok()) status = file->commit();
+  return status.with_context(path.string());
+}
+
 }  // namespace miniinfer::command

@@ -51,4 +51,7 @@ class OutputFile {
   std::string temporary_;  // empty: written in place
 };
 
+// The whole of a file.
+Status write_file(const std::filesystem::path& path, const std::string& bytes);
+
 }  // namespace miniinfer::command

@@ -241,6 +241,22 @@ Result<std::vector<Input>> gather_inputs(const Session& session, const ModelOpti
   return inputs;
 }
 
+Outcome input_failure(const Status& status) {
+  const bool file = status.code() == Code::NotFound || status.code() == Code::FailedPrecondition;
+  return Outcome::fail(status, file ? Stage::File : Stage::Usage);
+}
+
+Json to_json(const std::vector<Input>& inputs) {
+  Json json = Json::array();
+  for (const Input& input : inputs) {
+    json.push_back({{"name", input.name},
+                    {"type", to_string(input.tensor.dtype())},
+                    {"shape", json_shape(input.tensor.shape())},
+                    {"source", input.source}});
+  }
+  return json;
+}
+
 std::vector<Named> named(const std::vector<Input>& inputs) {
   std::vector<Named> list;
   for (const Input& input : inputs) list.push_back({input.name, input.tensor});

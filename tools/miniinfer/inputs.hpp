@@ -21,6 +21,9 @@ struct Input {
 // `made_up` ("random", "zeros"; empty: an error) with the sizes of --shape, free ones 1.
 Result<std::vector<Input>> gather_inputs(const Session& session, const ModelOptions& options,
                                          const std::string& made_up);
+// How a command ends that could not get its inputs.
+Outcome input_failure(const Status& status);
+Json to_json(const std::vector<Input>& inputs);
 std::vector<Named> named(const std::vector<Input>& inputs);
 
 // Tensors of a test_data_set folder: input_0.pb or output_0.pb and so on, named after `specs` in

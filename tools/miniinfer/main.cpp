@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <map>
 
@@ -10,10 +11,17 @@ using namespace miniinfer;           // NOLINT(google-build-using-namespace)
 using namespace miniinfer::command;  // NOLINT(google-build-using-namespace)
 
 constexpr const char* kExitCodes =
-    "exit codes: 0 ok; 1 outputs differ; 2 usage; 3 model rejected; 4 plugin rejected; 5 no "
-    "usable\n"
-    "device; 6 limit or out of memory; 7 device lost; 8 cancelled or timed out; 9 file; 10 an\n"
-    "operator failed on its data; 70 internal";
+    "Options of a subcommand: miniinfer SUBCOMMAND --help. Results go to stdout, the rest to "
+    "stderr.\n"
+    "\n"
+    "exit codes:\n"
+    "  0  ok                                     6  a memory limit, or out of memory\n"
+    "  1  outputs differ, a test failed          7  device lost\n"
+    "  2  usage; wrong input name, type, shape   8  cancelled, or timed out\n"
+    "  3  model rejected                         9  reading or writing a file\n"
+    "  4  plugin rejected                       10  an operator failed on its data\n"
+    "  5  no usable device, or a placement that the named devices cannot meet\n"
+    "  70 a bug: please report it\n";
 
 struct Chosen {
   std::string name;
@@ -32,15 +40,19 @@ Outcome guarded(const std::function<Outcome()>& run) {
   }
 }
 
+// Its options may not have been read when the line turns out to be wrong.
+bool wants_json(int argc, char** argv) {
+  return std::find(argv + 1, argv + argc, std::string_view("--json")) != argv + argc;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Output output;
   CLI::App app("Finds the compute devices of this machine and runs ONNX models on them.",
                "miniinfer");
-  app.footer(kExitCodes);
+  app.set_help_flag("-h,--help", "print this help and exit");
   app.require_subcommand(1);
-  app.set_help_all_flag("--help-all", "help of all subcommands");
   bool show_version = false;
   app.add_flag("--version", show_version, "print the version and exit");
 
@@ -52,9 +64,10 @@ int main(int argc, char** argv) {
   };
   add(app, "devices", "list the devices there are", add_devices, "devices");
   add(app, "run", "run a model once", add_run, "run");
-  add(app, "bench", "measure a model", add_bench, "bench");
-  add(app, "compare", "compare devices on a model", add_compare, "compare");
-  add(app, "inspect", "describe a model", add_inspect, "inspect");
+  add(app, "bench", "measure how fast a model runs", add_bench, "bench");
+  add(app, "compare", "run a model on several devices and compare the outputs", add_compare,
+      "compare");
+  add(app, "inspect", "describe a model: its inputs, memory and placement", add_inspect, "inspect");
   add(app, "conformance", "run ONNX backend tests", add_conformance, "conformance");
   CLI::App* plugin = app.add_subcommand("plugin", "list and check plugins");
   plugin->require_subcommand(1);
@@ -63,6 +76,9 @@ int main(int argc, char** argv) {
   add(*plugin, "check", "check a plugin file without using it", add_plugin_check, "plugin check");
   add(app, "env", "list the environment variables that are read", add_env, "env");
   add(app, "doctor", "check this installation; safe to paste", add_doctor, "doctor");
+  // Here, not sooner: subcommands would take them over.
+  app.footer(kExitCodes);
+  app.set_help_all_flag("--help-all", "print the help of all subcommands and exit");
 
   if (argc == 2 && std::string_view(argv[1]) == "--version") {
     output.print("miniinfer %s%s%s, boundary %s\n", std::string(version()).c_str(),
@@ -73,16 +89,19 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    const CLI::App* sub = chosen.empty() ? &app : chosen.front();
-    if (sub == plugin && !plugin->get_subcommands().empty())
-      sub = plugin->get_subcommands().front();
-    output.print("%s", sub->help().c_str());
+    std::string before;
+    const CLI::App* sub = &app;
+    while (!sub->get_subcommands().empty()) {
+      before += (before.empty() ? "" : " ") + sub->get_name();
+      sub = sub->get_subcommands().front();
+    }
+    output.print("%s", sub->help(before).c_str());
     return output.finish("help", Outcome::ok());
   } catch (const CLI::CallForAllHelp&) {
     output.print("%s", app.help("", CLI::AppFormatMode::All).c_str());
     return output.finish("help", Outcome::ok());
   } catch (const CLI::ParseError& error) {
+    output.json = wants_json(argc, argv);
     return output.finish(
         "usage",
         Outcome::fail({Code::InvalidArgument, error.what(), "see miniinfer --help"}, Stage::Usage));

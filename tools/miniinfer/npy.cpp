@@ -7,6 +7,7 @@
 #include <functional>
 #include <unordered_set>
 
+#include "miniinfer/text.hpp"
 #include "npy_header.hpp"
 #include "zip_archive.hpp"
 
@@ -132,13 +133,13 @@ Result<std::vector<NamedTensor>> load_npz(const std::filesystem::path& path) {
   for (const ZipMember& member : *members) {
     constexpr std::string_view kSuffix = ".npy";
     if (!member.name.ends_with(kSuffix) || member.name.size() == kSuffix.size()) {
-      return Status(Code::InvalidArgument, "member " + shown(member.name) + " is no .npy");
+      return Status(Code::InvalidArgument, "member " + printable(member.name) + " is no .npy");
     }
     Result<ZipReader> reader = ZipReader::open(*file, member);
     if (!reader) return reader.status();
     Result<Tensor> tensor =
         decode(member.bytes, [&](std::span<std::byte> out) { return reader->read(out); });
-    if (!tensor) return tensor.status().with_context("member " + shown(member.name));
+    if (!tensor) return tensor.status().with_context("member " + printable(member.name));
     if (Status status = reader->finish(); !status.ok()) return status;
     tensors.push_back(
         {member.name.substr(0, member.name.size() - kSuffix.size()), std::move(*tensor)});
@@ -150,7 +151,7 @@ Status save_npz(const std::filesystem::path& path, std::span<const NamedTensor> 
   std::unordered_set<std::string> names;
   for (const NamedTensor& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
-      return {Code::InvalidArgument, "two tensors are called " + shown(tensor.name)};
+      return {Code::InvalidArgument, "two tensors are called " + printable(tensor.name)};
     }
   }
   Result<OutputFile> file = OutputFile::create(path);
@@ -158,7 +159,7 @@ Status save_npz(const std::filesystem::path& path, std::span<const NamedTensor> 
   ZipWriter zip(*file);
   for (const NamedTensor& tensor : tensors) {
     const Result<Encoded> encoded = encode(tensor.tensor);
-    if (!encoded) return encoded.status().with_context(shown(tensor.name));
+    if (!encoded) return encoded.status().with_context(printable(tensor.name));
     if (Status status = zip.add(tensor.name + ".npy", std::as_bytes(std::span(encoded->header)),
                                 encoded->host.bytes());
         !status.ok()) {

@@ -19,18 +19,35 @@ std::size_t width(const std::string& text) {
   }));
 }
 
-std::string layout(const std::vector<std::vector<std::string>>& rows, int indent) {
+constexpr std::size_t kMostCell = 512;
+constexpr std::size_t kMostLine = 1 << 20;
+
+// Whether all cells of a column below its head are numbers: those are read from the right.
+bool has_numbers(const std::vector<std::vector<std::string>>& rows, std::size_t column) {
+  return rows.size() > 1 && std::all_of(rows.begin() + 1, rows.end(), [&](const auto& row) {
+           return column < row.size() && !row[column].empty() &&
+                  row[column].find_first_not_of("0123456789.%") == std::string::npos;
+         });
+}
+
+std::string layout(std::vector<std::vector<std::string>> rows, int indent) {
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = printable(cell, kMostCell);
+  }
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
   }
+  std::vector<bool> to_the_right(widths.size());
+  for (std::size_t i = 0; i + 1 < widths.size(); ++i) to_the_right[i] = has_numbers(rows, i);
   std::string text;
   for (const auto& row : rows) {
     std::string line(static_cast<std::size_t>(indent), ' ');
     for (std::size_t i = 0; i < row.size(); ++i) {
-      line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + 2, ' ');
+      const std::string room(widths[i] - width(row[i]), ' ');
+      line += to_the_right[i] ? room + row[i] : row[i] + room;
+      if (i + 1 < row.size()) line += "  ";
     }
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + '\n';
@@ -38,10 +55,23 @@ std::string layout(const std::vector<std::vector<std::string>>& rows, int indent
   return text;
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
+// printf, with control characters other than line ends escaped.
+std::string safe_text(const char* format, va_list args) {
+  va_list again;
+  va_copy(again, args);
+  const int length = std::vsnprintf(nullptr, 0, format, args);
+  std::string text(length < 0 ? 0 : static_cast<std::size_t>(length) + 1, '\0');
+  if (length >= 0) std::vsnprintf(text.data(), text.size(), format, again);
+  va_end(again);
+  if (!text.empty()) text.pop_back();
+  std::string safe;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    safe += printable(std::string_view(text).substr(begin, end - begin), kMostLine);
+    if (end < text.size()) safe += '\n';
+    begin = end + 1;
+  }
+  return safe;
 }
 
 }  // namespace
@@ -55,11 +85,17 @@ Output::Output() {
     out_ = fdopen(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3), "w");
   }
   dup2(STDERR_FILENO, STDOUT_FILENO);
+  // Writes fail then, and that is reported.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 Output::~Output() {
   if (out_ != nullptr) std::fclose(out_);
+}
+
+void Output::declare(std::initializer_list<const char*> keys) {
+  for (const char* key : keys) document[key] = nullptr;
 }
 
 bool Output::on_terminal() const { return isatty(STDERR_FILENO) != 0; }
@@ -68,8 +104,9 @@ void Output::print(const char* format, ...) {
   if (json || out_ == nullptr) return;
   va_list args;
   va_start(args, format);
-  std::vfprintf(out_, format, args);
+  const std::string text = safe_text(format, args);
   va_end(args);
+  std::fwrite(text.data(), 1, text.size(), out_);
 }
 
 void Output::flush() {
@@ -77,8 +114,25 @@ void Output::flush() {
 }
 
 void Output::warn(std::string_view code, const std::string& message) {
-  std::fprintf(stderr, "warning: %s\n", message.c_str());
-  warnings_.push_back({{"code", lower(code)}, {"message", message}});
+  std::fprintf(stderr, "warning: %s\n", printable(message, kMostLine).c_str());
+  warnings_->add({{"code", lower(code)}, {"message", message}});
+}
+
+void Output::Warnings::add(const Json& warning) {
+  const std::lock_guard lock(mutex);
+  if (std::find(list.begin(), list.end(), warning) == list.end()) list.push_back(warning);
+}
+
+void Output::add_warnings(const Json& warnings) {
+  for (const Json& warning : warnings) warnings_->add(warning);
+}
+
+std::function<void(Level, std::string_view, std::string_view)> Output::log(Level shown) {
+  return [shown, print = log_to_stderr(), warnings = warnings_](
+             Level level, std::string_view component, std::string_view text) {
+    if (level >= shown) print(level, component, text);
+    if (level >= Level::Warn) warnings->add({{"code", component}, {"message", text}});
+  };
 }
 
 void Output::note(const char* format, ...) {
@@ -95,13 +149,13 @@ void Output::table(const std::vector<std::vector<std::string>>& rows, int indent
 
 int Output::finish(std::string_view command, const Outcome& outcome) {
   const Status& status = outcome.status;
-  if (!status.ok()) {
+  if (!status.ok() && !outcome.is_printed) {
     std::string line =
         "error: " + std::string(to_string(status.code())) + ": " + std::string(status.message());
     if (!outcome.where.empty()) line += " (" + outcome.where + ")";
     if (!status.hint().empty()) line += "; " + std::string(status.hint());
     if (!json && out_ != nullptr) std::fflush(out_);
-    std::fprintf(stderr, "%s\n", line.c_str());
+    std::fprintf(stderr, "%s\n", printable(line, kMostLine).c_str());
     if (!status.nodes().empty()) {
       std::vector<std::vector<std::string>> rows = {{"NODE", "OPERATOR", "TYPES", "REASON"}};
       for (const NodeReport& node : status.nodes()) {
@@ -114,14 +168,15 @@ int Output::finish(std::string_view command, const Outcome& outcome) {
     Json head = {
         {"schema_version", 1},
         {"command", command},
-        {"program", {{"version", version()}, {"commit", commit()}, {"abi", abi_version()}}}};
+        {"program",
+         {{"version", version()}, {"commit", json_text(commit())}, {"abi", abi_version()}}}};
     Json error;
     if (!status.ok()) {
       error = {{"code", lower(to_string(status.code()))},
                {"exit_code", outcome.exit},
                {"message", status.message()},
-               {"where", outcome.where.empty() ? Json() : Json(outcome.where)},
-               {"hint", status.hint().empty() ? Json() : Json(status.hint())},
+               {"where", json_text(outcome.where)},
+               {"hint", json_text(status.hint())},
                {"nodes", Json::array()}};
       for (const NodeReport& node : status.nodes()) {
         error["nodes"].push_back({{"name", node.name},
@@ -131,10 +186,14 @@ int Output::finish(std::string_view command, const Outcome& outcome) {
       }
     }
     head["error"] = std::move(error);
-    head["warnings"] = std::move(warnings_);
+    {
+      const std::lock_guard lock(warnings_->mutex);
+      head["warnings"] = warnings_->list;
+    }
     head.update(document);
     if (out_ != nullptr) {
-      const std::string text = head.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+      // ASCII alone, so that a terminal shows it whatever is in it.
+      const std::string text = head.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
       std::fwrite(text.data(), 1, text.size(), out_);
     }
   }

@@ -1,58 +1,62 @@
 #include <CLI/CLI.hpp>
+#include <array>
 
 #include "command.hpp"
 
 namespace miniinfer::command {
-namespace {
 
 Json to_json(const PluginReport& report) {
-  const auto text = [](const std::string& value) { return value.empty() ? Json() : Json(value); };
-  std::string code(to_string(report.code));
-  for (char& c : code) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return {{"name", report.name},
-          {"path", text(report.path.string())},
-          {"found_via", text(report.found_via)},
+          {"path", json_text(report.path.string())},
+          {"found_via", json_text(report.found_via)},
           {"state", report.state == PluginState::BuiltIn ? "builtin" : to_string(report.state)},
-          {"code", report.code == Code::Ok ? Json() : Json(code)},
-          {"reason", text(report.reason)},
-          {"hint", text(report.hint)},
-          {"abi", text(report.abi)},
-          {"version", text(report.version)},
+          {"code", report.code == Code::Ok ? Json() : Json(lower(to_string(report.code)))},
+          {"reason", json_text(report.reason)},
+          {"hint", json_text(report.hint)},
+          {"abi", json_text(report.abi)},
+          {"version", json_text(report.version)},
           {"notes", report.notes},
           {"missing_libraries", report.missing_libraries}};
 }
 
+namespace {
+
 void explain(const PluginReport& report, Output& output) {
   if (!report.reason.empty()) {
-    output.print("        %s%s%s\n", report.reason.c_str(), report.hint.empty() ? "" : "; ",
-                 report.hint.c_str());
+    output.print("        %s%s%s\n", printable(report.reason, 4096).c_str(),
+                 report.hint.empty() ? "" : "; ", report.hint.c_str());
   }
-  for (const std::string& note : report.notes) output.print("        note: %s\n", note.c_str());
+  for (const std::string& note : report.notes) {
+    output.print("        note: %s\n", printable(note, 4096).c_str());
+  }
 }
 
 Outcome list(const CommonOptions& common, Output& output) {
-  Result<Runtime> runtime = make_runtime(common);
+  output.declare({"plugins", "searched"});
+  Result<Runtime> runtime = make_runtime(common, output);
   if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   const std::vector<PluginReport> reports = runtime->plugins();
-  std::size_t widths[3] = {6, 5, 3};
+  const auto shown = [](const std::string& text) { return text.empty() ? "-" : printable(text); };
+  std::vector<std::array<std::string, 3>> cells = {{"PLUGIN", "STATE", "ABI"}};
+  std::size_t widths[3] = {};
   for (const PluginReport& report : reports) {
-    widths[0] = std::max(widths[0], report.name.size());
-    widths[1] = std::max(widths[1], to_string(report.state).size());
-    widths[2] = std::max(widths[2], report.abi.size());
+    cells.push_back({shown(report.name), std::string(to_string(report.state)), shown(report.abi)});
   }
-  const auto row = [&](const std::string& name, std::string_view state, const std::string& abi,
-                       const std::string& file) {
-    output.print("%-*s  %-*s  %-*s  %s\n", static_cast<int>(widths[0]), name.c_str(),
-                 static_cast<int>(widths[1]), std::string(state).c_str(),
-                 static_cast<int>(widths[2]), abi.empty() ? "-" : abi.c_str(), file.c_str());
+  for (const auto& row : cells) {
+    for (int i = 0; i < 3; ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  const auto print_row = [&](std::size_t row, const std::string& file) {
+    for (int i = 0; i < 3; ++i) {
+      output.print("%-*s  ", static_cast<int>(widths[i]), cells[row][i].c_str());
+    }
+    output.print("%s\n", file.c_str());
   };
-  row("PLUGIN", "STATE", "ABI", "FILE");
+  print_row(0, "FILE");
   output.document["plugins"] = Json::array();
-  for (const PluginReport& report : reports) {
-    row(report.name, to_string(report.state), report.abi,
-        report.path.empty() ? "-" : report.path.string());
-    explain(report, output);
-    output.document["plugins"].push_back(to_json(report));
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    print_row(i + 1, reports[i].path.empty() ? "-" : printable(reports[i].path.string(), 4096));
+    explain(reports[i], output);
+    output.document["plugins"].push_back(to_json(reports[i]));
   }
   output.document["searched"] = runtime->searched();
   std::string searched;
@@ -65,19 +69,20 @@ Outcome list(const CommonOptions& common, Output& output) {
 }
 
 Outcome check(const CommonOptions& common, const std::string& file, Output& output) {
+  output.declare({"plugin"});
   CommonOptions quiet = common;
   // Nothing else is of interest, least of all what other files have wrong.
   if (quiet.plugins.empty()) quiet.plugins = {file};
   quiet.log = "off";
-  Result<Runtime> runtime = make_runtime(quiet);
+  Result<Runtime> runtime = make_runtime(quiet, output);
   if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   const PluginReport report = runtime->check_plugin(file);
   output.document["plugin"] = to_json(report);
   if (report.state == PluginState::Refused) {
     const Code code = report.code == Code::Ok ? Code::Incompatible : report.code;
-    return {kPlugin, {code, report.reason, report.hint}, file};
+    return Outcome::fail({code, report.reason, report.hint}, Stage::Plugin, file);
   }
-  output.print("%s  ok, %s %s, boundary %s\n", file.c_str(), report.name.c_str(),
+  output.print("%s  ok, %s %s, boundary %s\n", printable(file, 4096).c_str(), report.name.c_str(),
                report.version.c_str(), report.abi.c_str());
   explain(report, output);
   return Outcome::ok();
@@ -95,7 +100,7 @@ std::function<Outcome()> add_plugin_check(CLI::App& app, Output& output) {
   auto common = std::make_shared<CommonOptions>();
   auto file = std::make_shared<std::string>();
   add_common_options(app, *common, output);
-  app.add_option("FILE", *file, "a plugin")->required();
+  app.add_option("FILE", *file, "a plugin")->required()->type_name("");
   return [common, file, &output] { return check(*common, *file, output); };
 }
 

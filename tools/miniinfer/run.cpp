@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -59,7 +60,7 @@ void print_outputs(const Outputs& outputs, Output& output) {
     if (more > 1) {
       rows.push_back({"", "",
                       std::to_string(more - 1) + (more == 2 ? " more row" : " more rows") +
-                          ": -o " + name + "=@F.npy"});
+                          ": -o " + printable(name) + "=@F.npy"});
     }
   }
   output.table(rows);
@@ -116,48 +117,51 @@ Result<bool> check_expected(const Options& options, const Session& session, cons
     output.document["expected"].push_back(
         {{"name", want.name},
          {"equal", equal},
-         {"max_abs_error", result ? Json(result->max_abs_error) : Json()},
-         {"max_rel_error", result ? Json(result->max_rel_error) : Json()}});
+         {"max_abs_error", result ? json_number(result->max_abs_error) : Json()},
+         {"max_rel_error", result ? json_number(result->max_rel_error) : Json()}});
   }
   output.table(rows);
   return all_equal;
 }
 
-std::string summary(const Placement& placement) {
-  std::string text;
-  for (const auto& [device, count] : placement.per_device) {
-    text +=
-        device + " " + std::to_string(count) + "/" + std::to_string(placement.nodes.size()) + " ";
+// Before the run: what it would be a pity to learn after it.
+Status check_output_names(const Options& options, const Session& session) {
+  std::string names;
+  for (const TensorSpec& spec : session.outputs()) {
+    names += (names.empty() ? "" : ", ") + spec.name;
   }
-  return text + "nodes";
+  for (const std::string& text : options.outputs) {
+    const std::string name = text.substr(0, text.find("=@"));
+    if (std::ranges::find(session.outputs(), name, &TensorSpec::name) == session.outputs().end()) {
+      return {Code::InvalidArgument, "no output is called " + name, "outputs: " + names};
+    }
+  }
+  return {};
 }
 
 Outcome run(Options& options, Output& output) {
   const std::string& where = options.model.model;
+  output.declare({"outputs", "load_ns", "run_ns", "nodes", "peak_bytes", "expected"});
   for (const std::string& text : options.outputs) {
     if (text.find("=@") == std::string::npos || text.find("=@") == 0) {
       return Outcome::fail({Code::InvalidArgument, "-o " + text + " is not NAME=@F.npy"},
                            Stage::Usage);
     }
   }
-  Result<Runtime> runtime = make_runtime(options.common);
-  if (!runtime) return Outcome::fail(runtime.status(), Stage::Usage);
   Stage stage = Stage::Usage;
+  Result<Runtime> runtime = make_runtime(options.common, output, stage);
+  if (!runtime) return Outcome::fail(runtime.status(), stage);
   Result<Loaded> loaded =
-      load_model(*runtime, options.common, options.model, options.common.devices, output, stage);
+      load_model(*runtime, options.model, options.common.devices, output, stage);
   if (!loaded) return Outcome::fail(loaded.status(), stage, where);
   const Session& session = loaded->session;
   Result<std::vector<Input>> inputs = gather_inputs(session, options.model, "");
-  if (!inputs) {
-    const bool file = inputs.status().code() == Code::NotFound;
-    return Outcome::fail(inputs.status(), file ? Stage::File : Stage::Usage);
+  if (!inputs) return input_failure(inputs.status());
+  if (Status status = check_output_names(options, session); !status.ok()) {
+    return Outcome::fail(status, Stage::Usage);
   }
-  RunOptions run_options;
-  run_options.stop = interrupted();
-  run_options.timeout =
-      std::chrono::nanoseconds(static_cast<long long>(options.model.timeout * 1e9));
   const auto begin = std::chrono::steady_clock::now();
-  Result<Outputs> outputs = session.run(named(*inputs), run_options);
+  Result<Outputs> outputs = session.run(named(*inputs), run_options(options.model));
   const auto end = std::chrono::steady_clock::now();
   if (!outputs) return Outcome::fail(outputs.status(), Stage::Run, where);
   const auto run_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count();
@@ -174,10 +178,7 @@ Outcome run(Options& options, Output& output) {
   output.document["run_ns"] = run_ns;
   print_outputs(*outputs, output);
   if (Status status = write_outputs(options, *outputs); !status.ok()) {
-    return Outcome::fail(status,
-                         status.code() == Code::NotFound && status.hint().find("outputs:") == 0
-                             ? Stage::Usage
-                             : Stage::File);
+    return Outcome::fail(status, Stage::File);
   }
   bool equal = true;
   if (!options.expected.empty()) {
@@ -194,12 +195,12 @@ Outcome run(Options& options, Output& output) {
     }
     output.document["nodes"] = placement->per_device;
     output.document["peak_bytes"] = peak;
-    output.note("%s, load %.1f ms, run %.3f ms, peak %s\n", summary(*placement).c_str(),
-                static_cast<double>(loaded->load_ns) * 1e-6, static_cast<double>(run_ns) * 1e-6,
-                human_bytes(peak).c_str());
-    // Which device ran it is worth a line where nobody said it.
-    if (options.common.devices.find(',') != std::string::npos && !output.on_terminal()) {
-      std::fprintf(stderr, "%s\n", summary(*placement).c_str());
+    if (output.on_terminal()) {
+      output.note("%s nodes, load %.1f ms, run %.3f ms, peak %s\n",
+                  placement_text(*placement).c_str(), static_cast<double>(loaded->load_ns) * 1e-6,
+                  static_cast<double>(run_ns) * 1e-6, human_bytes(peak).c_str());
+    } else {
+      say_placement(*placement, options.common);
     }
   }
   return equal ? Outcome::ok() : Outcome::different();
@@ -209,15 +210,17 @@ Outcome run(Options& options, Output& output) {
 
 std::function<Outcome()> add_run(CLI::App& app, Output& output) {
   auto options = std::make_shared<Options>();
+  add_model_options(app, options->common, options->model);
+  app.add_option("-o", options->outputs, "write an output to a file")
+      ->type_name("NAME=@F.npy")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--outputs", options->all_outputs, "write all outputs to a file")
+      ->type_name("F.npz");
+  app.add_option("--expect", options->expected, "compare the outputs with these")
+      ->type_name("F.npz|DIR");
+  add_tolerances(app, options->rtol, options->atol);
   add_common_options(app, options->common, output);
-  add_model_options(app, options->model);
-  app.add_option("-d", options->common.devices, "devices in order of preference")
-      ->type_name("DEV,..");
-  app.add_option("-o", options->outputs, "write an output")->type_name("NAME=@F.npy");
-  app.add_option("--outputs", options->all_outputs, "write all outputs")->type_name("F.npz");
-  app.add_option("--expect", options->expected, "compare the outputs")->type_name("F.npz|DIR");
-  app.add_option("--rtol", options->rtol, "relative tolerance")->capture_default_str();
-  app.add_option("--atol", options->atol, "absolute tolerance")->capture_default_str();
   return [options, &output] { return run(*options, output); };
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "miniinfer/text.hpp"
+
 namespace miniinfer::command {
 namespace {
 
@@ -28,16 +30,10 @@ std::uint32_t checksum(std::uint32_t crc, std::span<const std::byte> bytes) {
 }
 
 Status damaged(const ZipMember& member, const char* what) {
-  return {Code::InvalidArgument, "member " + shown(member.name) + " " + what};
+  return {Code::InvalidArgument, "member " + printable(member.name) + " " + what};
 }
 
 }  // namespace
-
-std::string shown(std::string_view name) {
-  std::string text(name.substr(0, 64));
-  for (char& c : text) c = c >= ' ' && c <= '~' ? c : '?';
-  return text;
-}
 
 struct ZipReader::Impl {
   Impl(const InputFile& f, const ZipMember& m) : file(f), member(m) {}

@@ -23,9 +23,6 @@ struct ZipMember {
   bool deflated = false;
 };
 
-// A member's name for a message: what is not printable ASCII as '?', at most 64 characters.
-std::string shown(std::string_view name);
-
 // The members, in the order of the directory. INVALID_ARGUMENT for what is no archive, names that
 // are there twice or climb ("../"), members that overlap; UNSUPPORTED for encryption, ZIP64 and
 // other methods; LIMIT_EXCEEDED where they unpack to more than 1 GiB and 100 times the file.
