@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Mini-Infer beside ONNX Runtime, on one machine, in turn.
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install onnxruntime numpy
-    /tmp/venv/bin/python tests/bench/peers.py [--threads N] [--blocks N] MINIINFER MODEL[:NAME=SHAPE]..
+    python3 -m venv venv && venv/bin/pip install onnxruntime numpy
+    venv/bin/python tests/bench/peers.py [--threads N] [--blocks N] [--json] MINIINFER MODEL[:NAME=SHAPE]..
 
 Each block times one, then the other, over the same shapes, for half a second; the ratio is taken
 block by block, so that a drift of the machine's speed cancels out. Printed: the median of each, the
@@ -14,17 +14,22 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 
-import numpy as np
-import onnxruntime as ort
+try:
+    import numpy as np
+    import onnxruntime as ort
+except ImportError as missing:
+    print(f"SKIP: {missing.name} is not installed for {sys.executable}", file=sys.stderr)
+    sys.exit(77)
 
 NUMPY = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
 def ours(binary, model, shapes, threads, seconds):
     command = [binary, "bench", model, "-d", "cpu", "--json", "--warmup", "100", "--threads",
-               str(threads), "--duration", str(int(seconds * 1000))]
+               str(threads), "--no-verify", "--duration", str(int(seconds * 1000))]
     for name, shape in shapes.items():
         command += ["--shape", f"{name}={'x'.join(map(str, shape))}"]
     document = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
@@ -64,12 +69,15 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("binary")
     parser.add_argument("models", nargs="+")
     args = parser.parse_args()
-    print(f"ONNX Runtime {ort.__version__}, {args.threads} threads, {args.blocks} blocks of "
+    rows = []
+    table = (lambda text: None) if args.json else print
+    table(f"ONNX Runtime {ort.__version__}, {args.threads} threads, {args.blocks} blocks of "
           f"{args.seconds} s each, load {os.getloadavg()[0]:.1f}")
-    print(f"{'MODEL':24} {'OURS us':>10} {'ORT us':>10} {'RATIO':>6}  RANGE")
+    table(f"{'MODEL':24} {'OURS us':>10} {'ORT us':>10} {'RATIO':>6}  RANGE")
     for item in args.models:
         model, *given = item.split(":")
         shapes = {n: [int(d) for d in s.split("x")] for n, s in (g.split("=") for g in given)}
@@ -80,9 +88,15 @@ def main():
         label = os.path.basename(model)
         if label == "model.onnx":
             label = os.path.basename(os.path.dirname(model))
-        print(f"{label:24} {statistics.median(a for a, _ in pairs):10.1f} "
+        rows.append({"model": model, "ours_us": statistics.median(a for a, _ in pairs),
+                     "peer_us": statistics.median(b for _, b in pairs),
+                     "ratio": statistics.median(ratios), "ratios": ratios})
+        table(f"{label:24} {statistics.median(a for a, _ in pairs):10.1f} "
               f"{statistics.median(b for _, b in pairs):10.1f} {statistics.median(ratios):6.2f}  "
               f"{ratios[0]:.2f}..{ratios[-1]:.2f}")
+    if args.json:
+        print(json.dumps({"peer": f"ONNX Runtime {ort.__version__}", "threads": args.threads,
+                          "load_1m": os.getloadavg()[0], "results": rows}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Models that nobody here made, with their expected outputs.
 
-    real_models.py MINIINFER
+    real_models.py MINIINFER [OPTION..]   # options of the command, such as -d fake:0,cpu
 
 MINIINFER_ONNX_TESTS names an unpacked onnx/backend/test/data: the nine networks of light/ are run
 over the input the ONNX project uses for them, arange(n) / n. MINIINFER_SHARED names a folder whose
@@ -24,7 +24,7 @@ LIGHT_SHAPE = [1, 3, 224, 224]
 def conformance(binary, folders, *more):
     command = [binary, "conformance", "-v", "--rtol", "1e-3", "--atol", "1e-4", "--deadline", "300",
                *more, *map(str, folders)]
-    print("$", " ".join(command[:10]), "..", flush=True)
+    print("$", " ".join(command[:9 + len(more)]), "..", flush=True)
     return subprocess.run(command).returncode
 
 
@@ -43,23 +43,23 @@ def light_folders(data, scratch):
     return folders
 
 
-def main(binary):
+def main(binary, *options):
     data, shared = os.environ.get("MINIINFER_ONNX_TESTS"), os.environ.get("MINIINFER_SHARED")
     if not data and not shared:
         print("skipped: neither MINIINFER_ONNX_TESTS nor MINIINFER_SHARED is set")
         return 77
     code = 0
     if shared:
-        code |= conformance(binary, [Path(shared) / "models" / name for name in NAMED])
+        code |= conformance(binary, [Path(shared) / "models" / name for name in NAMED], *options)
     if data:
         with tempfile.TemporaryDirectory() as scratch:
             folders = light_folders(Path(data), Path(scratch))
             if len(folders) != 9:
                 print(f"found {len(folders)} light networks, not 9")
                 return 1
-            code |= conformance(binary, folders)
+            code |= conformance(binary, folders, *options)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
