@@ -1,0 +1,277 @@
+// conv/1 and conv_transpose/1. cuDNN serves most; small depthwise windows, and whatever no engine
+// takes, have kernels of ours, so that every shape is served and none waits for a missing library.
+
+#include "plugins/cuda/kernels/conv.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "plugins/cuda/check.hpp"
+#include "plugins/cuda/context.hpp"
+#include "plugins/cuda/kernels/conv_plan.hpp"
+#include "plugins/cuda/kernels/conv_shape.hpp"
+#include "plugins/cuda/kernels/epilogue_follower.hpp"
+#include "plugins/cuda/kernels/epilogue_launch.hpp"
+
+namespace miniinfer::cuda {
+namespace {
+
+// Who computes; the choice's algorithm.
+enum Way : std::uint32_t { kLibrary, kDepthwise, kDirect };
+
+constexpr std::uint64_t kLaunchNs = 4000;
+constexpr double kFlopsPerNs[] = {20000, 3000, 500};  // by way
+
+std::uint64_t align64(std::uint64_t bytes) { return (bytes + 63) & ~std::uint64_t{63}; }
+
+std::uint64_t element_bytes(const ConvArgs& s) {
+  return sdk::element_bytes(static_cast<miniinfer_dtype>(s.dtype));
+}
+
+std::int64_t output_count(const ConvArgs& s) {
+  return s.batch * s.group * s.out_channels * s.out[0] * s.out[1] * s.out[2];
+}
+
+bool pads_are_even(const ConvArgs& s) { return std::ranges::equal(s.pad_begin, s.pad_end); }
+
+bool pads_are_negative(const ConvArgs& s) {
+  const auto is_negative = [](std::int64_t pad) { return pad < 0; };
+  return std::ranges::any_of(s.pad_begin, is_negative) ||
+         std::ranges::any_of(s.pad_end, is_negative);
+}
+
+// x with its padding as an operand of its own, should cuDNN want both ends padded alike.
+std::uint64_t padded_bytes(const ConvArgs& s) {
+  if (s.transpose || pads_are_even(s) || pads_are_negative(s)) return 0;
+  return align64(static_cast<std::uint64_t>(padded_elements(s)) * element_bytes(s));
+}
+
+// What an engine may use: room for each operand in another layout, and for split sums. Engines that
+// want more are left out, so that the host knows the size before cuDNN is opened.
+std::uint64_t library_bytes(const ConvArgs& s) {
+  constexpr std::uint64_t kSplitSums = std::uint64_t{4} << 20;
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 30;
+  std::int64_t elements = output_count(s) + padded_elements(s);
+  elements += s.group * s.in_channels * s.out_channels * s.window[0] * s.window[1] * s.window[2];
+  const std::uint64_t bytes =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(elements, 0)) * element_bytes(s);
+  return align64(std::min(kMost, bytes + kSplitSums));
+}
+
+ConvArgs with_own_padding(ConvArgs s) {
+  std::int64_t step = 1;
+  for (int axis = 2; axis >= 0; --axis) {
+    s.in[axis] = padded_size(s, axis);
+    s.pad_begin[axis] = s.pad_end[axis] = 0;
+    s.x_strides[2 + axis] = step;
+    step *= s.in[axis];
+  }
+  s.x_strides[1] = step;
+  s.x_strides[0] = step * s.group * s.in_channels;
+  return s;
+}
+
+class Conv final : public sdk::Kernel {
+ public:
+  Conv(Device& device, const sdk::Region& region, bool transpose, Way way, Follower follower)
+      : shape_(conv_shape(region, transpose)),
+        way_(way),
+        epilogue_(follower.epilogue),
+        program_(follower.make_program(device, region)),
+        x_(region.arg_in(0)),
+        w_(region.arg_in(1)),
+        bias_(has_bias(region) ? region.arg_in(2) : epilogue_.bias) {
+    shape_.low = epilogue_.low;
+    shape_.high = epilogue_.high;
+    if (way_ != kLibrary || output_count(shape_) == 0) return;
+    ConvArgs asked = shape_;
+    // Only whether there are any matters to the plan.
+    if (bias_ >= 0) asked.bias = &shape_;
+    if (epilogue_.residual >= 0) asked.residual = &shape_;
+    const std::uint32_t math = region.node().math;
+    plan_ = find_conv_plan(device, asked, math, library_bytes(shape_));
+    if (plan_ == nullptr && padded_bytes(shape_) > 0) {
+      plan_ = find_conv_plan(device, with_own_padding(asked), math, library_bytes(shape_));
+      pads_ = plan_ != nullptr;
+    }
+    if (plan_ != nullptr) device.uses_cudnn = true;  // before a capture, which may not make handles
+  }
+
+  void enqueue(sdk::Stream* stream, const miniinfer_run& run) const override {
+    if (output_count(shape_) == 0) return;
+    const auto on = static_cast<cudaStream_t>(stream->native());
+    const auto place = [&](int arg) -> std::byte* {
+      return arg < 0 ? nullptr : address(run.args[arg]);
+    };
+    ConvArgs args = shape_;
+    args.x = place(x_);
+    args.w = place(w_);
+    args.bias = place(bias_);
+    args.residual = place(epilogue_.residual);
+    args.y = place(epilogue_.target);
+    if (way_ == kDepthwise) {
+      CUDA_CHECK_THROW(launch_conv_depthwise(args, on));
+    } else if (plan_ != nullptr && is_aligned(args)) {
+      run_plan(context(stream).cudnn(), on, args, address(run.workspace));
+    } else {
+      CUDA_CHECK_THROW(launch_conv_direct(args, on));
+    }
+    if (program_) CUDA_CHECK_THROW(program_->launch(run, on, args.y));
+  }
+
+ private:
+  static bool is_aligned(const ConvArgs& args) {
+    std::uintptr_t bits = 0;
+    for (const void* pointer : {args.x, args.w, args.bias, args.residual}) {
+      bits |= reinterpret_cast<std::uintptr_t>(pointer);
+    }
+    bits |= reinterpret_cast<std::uintptr_t>(args.y);
+    return bits % graph::kAlignment == 0;
+  }
+
+  void run_plan(cudnnHandle_t handle, cudaStream_t on, ConvArgs args, std::byte* workspace) const {
+    if (pads_) {
+      std::byte* padded = workspace + library_bytes(shape_);
+      CUDA_CHECK_THROW(launch_conv_pad(args, padded, on));
+      args.x = padded;
+    }
+    plan_->execute(handle, args, workspace);
+    if (plan_->is_fused()) return;
+    EpilogueArgs rest{};
+    rest.out = args.y;
+    rest.bias = args.bias;
+    rest.residual = args.residual;
+    rest.count = output_count(args);
+    rest.inner =
+        args.y_strides[1] == 1 && !is_row_major_ ? 1 : args.out[0] * args.out[1] * args.out[2];
+    rest.channels = args.group * args.out_channels;
+    rest.low = args.low;
+    rest.high = args.high;
+    rest.dtype = args.dtype;
+    CUDA_CHECK_THROW(launch_epilogue(rest, on));
+  }
+
+  ConvArgs shape_;  // without addresses
+  Way way_;
+  Epilogue epilogue_;
+  std::optional<PointwiseRunner> program_;
+  int x_, w_, bias_;
+  bool is_row_major_ = has_layout(conv_dims(shape_).y, shape_.y_strides, ConvLayout::kRowMajor);
+  bool pads_ = false;  // x is padded first
+  std::shared_ptr<const ConvPlan> plan_;
+};
+
+bool shapes_fit(const sdk::Region& region, bool transpose) {
+  const auto attrs = region.attrs<miniinfer_conv_attrs>();
+  const miniinfer_value& x = region.in(0);
+  const miniinfer_value& w = region.in(1);
+  const miniinfer_value& y = region.out(0);
+  if (attrs.spatial_rank < 1 || attrs.spatial_rank > MINIINFER_MAX_SPATIAL || attrs.group < 1 ||
+      x.rank != attrs.spatial_rank + 2 || w.rank != x.rank || y.rank != x.rank || x.block > 1 ||
+      w.block > 1 || y.block > 1) {
+    return false;
+  }
+  const std::int64_t group = attrs.group;
+  const std::int64_t rows = transpose ? x.dims[1] : y.dims[1];
+  const std::int64_t columns = transpose ? y.dims[1] : x.dims[1];
+  bool fit = x.dims[1] % group == 0 && y.dims[1] % group == 0 && x.dims[0] == y.dims[0] &&
+             w.dims[0] == rows && w.dims[1] * group == columns;
+  for (int axis = 0; axis < attrs.spatial_rank; ++axis) {
+    fit = fit && attrs.stride[axis] > 0 && attrs.dilation[axis] > 0;
+  }
+  if (has_bias(region)) {
+    const miniinfer_value& bias = region.in(2);
+    fit = fit && bias.dtype == y.dtype && bias.rank == 1 && bias.dims[0] == y.dims[1] &&
+          is_dense(bias);
+  }
+  return fit;
+}
+
+// Only one bias is added: the convolution's own where it has one.
+EpilogueAbilities abilities(const sdk::Region& region) {
+  return {.bias_axis = has_bias(region) ? -1 : 1};
+}
+
+Way choose_way(const Device& device, const ConvArgs& shape) {
+  if (conv_depthwise_serves(shape)) return kDepthwise;
+  const ConvDims dims = conv_dims(shape);
+  const bool laid_out = conv_layout(dims.x, shape.x_strides) != ConvLayout::kNeither &&
+                        conv_layout(dims.w, shape.w_strides) != ConvLayout::kNeither &&
+                        conv_layout(dims.y, shape.y_strides) != ConvLayout::kNeither;
+  if (!laid_out || pads_are_negative(shape)) return kDirect;
+  try {
+    device.libraries().cudnn();
+  } catch (const sdk::Error& error) {
+    if (error.code() != MINIINFER_UNSUPPORTED) throw;
+    // Slow, but what it takes on a GPU is still less than on most hosts.
+    static const bool said = [&] {
+      sdk::log(MINIINFER_LOG_WARN, "convolutions run without cuDNN and slowly: %s", error.what());
+      return true;
+    }();
+    static_cast<void>(said);
+    return kDirect;
+  }
+  return kLibrary;
+}
+
+void support(const Device& device, const sdk::Region& region, sdk::Choices& choices,
+             bool transpose) {
+  const miniinfer_value& x = region.in(0);
+  const miniinfer_value& w = region.in(1);
+  const miniinfer_value& y = region.out(0);
+  if (!is_real_float(y.dtype) || x.dtype != y.dtype || w.dtype != y.dtype ||
+      !shapes_fit(region, transpose)) {
+    return choices.refuse(
+        "convolution of %s and %s to %s, ranks %d, %d, %d: one float type, one "
+        "to three spatial axes and channels that the groups divide are served",
+        sdk::dtype_name(x.dtype), sdk::dtype_name(w.dtype), sdk::dtype_name(y.dtype), x.rank,
+        w.rank, y.rank);
+  }
+  const auto follower = read_follower(region, abilities(region));
+  const ConvArgs shape = conv_shape(region, transpose);
+  if (!follower || (region.node_count() > 1 &&
+                    conv_layout(conv_dims(shape).y, shape.y_strides) == ConvLayout::kNeither)) {
+    return choices.refuse("convolution: what follows does not go with it in one kernel");
+  }
+  miniinfer_choice* choice = choices.add();
+  if (choice == nullptr) return;
+  const Way way = choose_way(device, shape);
+  choice->algorithm = way;
+  if (way == kLibrary && output_count(shape) > 0) {
+    choice->workspace_bytes = library_bytes(shape) + padded_bytes(shape);
+  }
+  choice->cost_ns = kLaunchNs + static_cast<std::uint64_t>(conv_flops(shape) / kFlopsPerNs[way]);
+  choice->flags = MINIINFER_CHOICE_DETERMINISTIC | MINIINFER_CHOICE_CAPTURABLE;
+}
+
+std::unique_ptr<sdk::Kernel> make(Device& device, const sdk::Region& region,
+                                  const miniinfer_choice& choice, bool transpose) {
+  const auto follower = read_follower(region, abilities(region));
+  if (!follower) sdk::fail(MINIINFER_INTERNAL, "convolution: the region has changed");
+  return std::make_unique<Conv>(device, region, transpose, static_cast<Way>(choice.algorithm),
+                                *follower);
+}
+
+void support_conv(const Device& device, const sdk::Region& region, sdk::Choices& choices) {
+  support(device, region, choices, false);
+}
+void support_transpose(const Device& device, const sdk::Region& region, sdk::Choices& choices) {
+  support(device, region, choices, true);
+}
+std::unique_ptr<sdk::Kernel> make_conv(Device& device, const sdk::Region& region,
+                                       const miniinfer_choice& choice) {
+  return make(device, region, choice, false);
+}
+std::unique_ptr<sdk::Kernel> make_transpose(Device& device, const sdk::Region& region,
+                                            const miniinfer_choice& choice) {
+  return make(device, region, choice, true);
+}
+
+}  // namespace
+
+const Family kConv = {MINIINFER_CONV, sizeof(miniinfer_conv_attrs), support_conv, make_conv};
+const Family kConvTranspose = {MINIINFER_CONV_TRANSPOSE, sizeof(miniinfer_conv_attrs),
+                               support_transpose, make_transpose};
+
+}  // namespace miniinfer::cuda

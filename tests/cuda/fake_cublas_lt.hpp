@@ -1,0 +1,20 @@
+#pragma once
+
+namespace miniinfer::cuda {
+struct CublasLt;
+}
+
+namespace miniinfer::test {
+
+// cuBLASLt as the kernels see it, by the definition and on the host: fake_cublas_lt.cpp. It ends
+// the program where it is used against its rules: sizes that do not fit, a leading dimension that
+// is too small, pointers less aligned than the algorithm was asked for.
+struct FakeCublasLt {
+  bool knows_epilogues = true;  // otherwise it has no algorithm for any
+  int calls = 0;                // of cublasLtMatmul
+  int fused_calls = 0;          // with an epilogue
+};
+FakeCublasLt& fake_cublas_lt();
+const cuda::CublasLt& fake_cublas_lt_table();
+
+}  // namespace miniinfer::test

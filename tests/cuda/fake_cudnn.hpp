@@ -1,0 +1,25 @@
+#pragma once
+
+namespace miniinfer::cuda {
+struct Cudnn;
+}
+
+namespace miniinfer::test {
+
+// cuDNN's backend interface as the kernels see it, on the host: fake_cudnn.cpp. It holds callers to
+// its documentation (attributes with their types and counts, finalize before use) and ends the
+// program where they break it; plans compute by the definition.
+struct FakeCudnn {
+  bool present = false;
+  bool takes_fused = true;           // graphs of more than the convolution
+  bool wants_residual = false;       // and only those with a sum
+  bool takes_uneven_padding = true;  // other at an axis' end than at its beginning
+  int plans = 0;                     // finalized
+  int runs = 0;
+  int fused_runs = 0;
+  int tensor_core_runs = 0;
+};
+FakeCudnn& fake_cudnn();
+const cuda::Cudnn& fake_cudnn_table();
+
+}  // namespace miniinfer::test
