@@ -264,6 +264,7 @@ class Builder {
         from = add_constant(std::move(*placed), plan_->host);
       }
       plan_->results[index].copy_from = from;
+      plan_->used[plan_->results[index].device] = true;  // a copy needs its stream
     }
     return {};
   }

@@ -84,6 +84,16 @@ TEST_SUITE("plan.plan") {
     CHECK(status.message().find("cpu:0 needs") == 0);
   }
 
+  TEST_CASE("an output that is an input in a device's memory is copied there") {
+    FakeDevice fake(6);
+    GraphBuilder b;
+    b.output(b.input(DataType::Float32, {3}));
+    const Tensor input = Tensor::from(std::vector<float>{1, 2, 3}, {3}).value();
+    const std::vector<Tensor> inputs = {input.to(fake.device).value()};
+    const GraphRun run = run_graph(b.graph, inputs, {}, {fake.open()});
+    check_close(run.outputs[0].to(host_device()->device).value(), input, 0, 0);
+  }
+
   TEST_CASE("steps that would write nothing are left out") {
     PlanCase asked(two_softmax({0, 8}).graph);
     CHECK(asked.build().value()->steps.empty());
