@@ -362,9 +362,21 @@ class Reader {
   }
 
   Status check_versions() {
-    if (has(DT_VERSYM) && !offset_of(tag(DT_VERSYM), symbols_ * 2)) {
-      return bad("its version table is damaged");
+    std::uint16_t highest = 0;  // index of a version
+    if (Status status = check_version_chains(highest); !status.ok()) return status;
+    if (!has(DT_VERSYM)) return {};
+    // The loader makes an array up to the highest index and looks into it with that of each symbol.
+    const std::optional<std::uint64_t> at = offset_of(tag(DT_VERSYM), symbols_ * 2);
+    if (!at || highest == 0) return bad("its version table is damaged");
+    for (std::uint64_t i = 0; i < symbols_; ++i) {
+      std::uint16_t index = 0;
+      at_offset(*at + i * sizeof index, &index);
+      if ((index & kVersionIndex) > highest) return bad("a symbol's version does not exist");
     }
+    return {};
+  }
+
+  Status check_version_chains(std::uint16_t& highest) const {
     if (tag(DT_VERNEEDNUM) > 1024 || tag(DT_VERDEFNUM) > 1024) {
       return bad("its version table is damaged");
     }
@@ -388,6 +400,7 @@ class Reader {
             if (!place || !at_offset(*place, &item) || !string_at(item.vna_name)) {
               return bad("its version table is damaged");
             }
+            highest = std::max<std::uint16_t>(highest, item.vna_other & kVersionIndex);
             if (item.vna_next == 0) return {};
             at += item.vna_next;
           }
@@ -410,9 +423,12 @@ class Reader {
               !string_at(item.vda_name)) {
             return bad("its version table is damaged");
           }
+          highest = std::max<std::uint16_t>(highest, entry.vd_ndx & kVersionIndex);
           return {};
         });
   }
+
+  static constexpr std::uint16_t kVersionIndex = 0x7fff;  // the bit above hides a symbol
 
   // The owner's name tells our note; sanitizers pad it, linkers align it as they like.
   Status read_notes() {

@@ -8,22 +8,12 @@
 #include <functional>
 
 #include "tests/onnx/import_helpers.hpp"
+#include "tests/support/sanitized.hpp"
 
 namespace miniinfer::test::onnx {
 namespace {
 
-// Sanitizers take larger frames, more memory and more time.
-#if defined(__has_feature)
-#define MINIINFER_HAS_FEATURE(name) __has_feature(name)
-#else
-#define MINIINFER_HAS_FEATURE(name) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    MINIINFER_HAS_FEATURE(address_sanitizer) || MINIINFER_HAS_FEATURE(thread_sanitizer)
-constexpr int kSlack = 8;
-#else
-constexpr int kSlack = 1;
-#endif
+using testing::kSlack;
 
 const std::string kRelu = with_node(node("Relu", {"x"}, {"y"}));
 

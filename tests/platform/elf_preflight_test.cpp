@@ -145,6 +145,22 @@ TEST_CASE("A version table must end where its number says, as the loader looks f
   CHECK_FALSE(check(with_dynamic(DT_VERNEEDNUM, DT_VERNEEDNUM, 2)));
 }
 
+TEST_CASE("A symbol's version must exist: the loader looks it up in an array") {
+  std::vector<char> bytes = plugin();
+  Elf64_Ehdr header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  for (int i = 0; i < header.e_shnum; ++i) {
+    Elf64_Shdr section;
+    std::memcpy(&section, bytes.data() + header.e_shoff + i * sizeof section, sizeof section);
+    if (section.sh_type != SHT_GNU_versym) continue;
+    const std::uint16_t beyond = 0x0c86;
+    std::memcpy(bytes.data() + section.sh_offset + sizeof beyond, &beyond, sizeof beyond);
+    CHECK_FALSE(check(bytes));
+    return;
+  }
+  FAIL("the plugin has no versions");
+}
+
 TEST_CASE("Of two entries of one kind the last one is checked, as the loader uses it") {
   CHECK_FALSE(check(with_dynamic(DT_RELACOUNT, DT_SYMTAB, 1ull << 50)));
 }
