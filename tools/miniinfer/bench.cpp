@@ -86,7 +86,7 @@ std::vector<std::string> arguments_for(int threads) {
 Outcome outcome_of(const Json& error) {
   Code code = Code::Internal;
   for (int i = 0; i <= static_cast<int>(Code::Internal); ++i) {
-    if (lower(to_string(static_cast<Code>(i))) == error["code"]) code = static_cast<Code>(i);
+    if (error["code"] == Json(lower(to_string(static_cast<Code>(i))))) code = static_cast<Code>(i);
   }
   const auto text = [&](const char* key) { return error[key].is_string() ? error[key] : Json(""); };
   std::vector<NodeReport> nodes;
