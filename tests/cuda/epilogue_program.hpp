@@ -37,6 +37,12 @@ class EpilogueProgram {
     out_ = static_cast<std::uint16_t>(inputs_ + constants_.size() + code_.size() - 1);
     return out_;
   }
+  // As step, to another type.
+  std::uint16_t cast(miniinfer_dtype dtype, std::uint16_t a) {
+    const std::uint16_t made = step(MINIINFER_PW_CAST, a);
+    code_.back().dtype = static_cast<std::uint16_t>(dtype);
+    return made;
+  }
   // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) with constants {0.5, 1, 0.044715, 0.79788456}
   std::uint16_t gelu_tanh(std::uint16_t x) {
     const auto mul = [&](std::uint16_t a, std::uint16_t b) { return step(MINIINFER_PW_MUL, a, b); };

@@ -51,6 +51,31 @@ TEST_CASE("a bias, a sum and a ReLU go with a product") {
   CHECK(epilogue->is_relu());
 }
 
+TEST_CASE("16-bit floats may be widened first and rounded at the end") {
+  for (const bool rounds : {true, false}) {
+    EpilogueProgram program(MINIINFER_FLOAT32, 3, {0});
+    const auto product = program.cast(MINIINFER_FLOAT32, 0);
+    const auto bias = program.cast(MINIINFER_FLOAT32, 1);
+    const auto residual = program.cast(MINIINFER_FLOAT32, 2);
+    const auto sum = program.step(kAdd, residual, program.step(kAdd, product, bias));
+    const auto relu = program.step(kMax, sum, program.constant(0));
+    if (rounds) program.cast(MINIINFER_FLOAT16, relu);
+    const auto epilogue = Case(program, {{1, 8}, {3, 8}}, MINIINFER_FLOAT16).read();
+    REQUIRE(epilogue);
+    CHECK_EQ(epilogue->bias, 2);
+    CHECK_EQ(epilogue->residual, 3);
+    CHECK(epilogue->is_relu());
+  }
+  EpilogueProgram gelu(MINIINFER_FLOAT32, 1, {0.5, 1, 0.044715, 0.79788456});
+  gelu.cast(MINIINFER_FLOAT16, gelu.gelu_tanh(gelu.cast(MINIINFER_FLOAT32, 0)));
+  const auto epilogue = Case(gelu, {}, MINIINFER_FLOAT16).read();
+  REQUIRE(epilogue);
+  CHECK(epilogue->activation == Epilogue::Activation::kGeluTanh);
+  EpilogueProgram truncated(MINIINFER_FLOAT32, 1, {});
+  truncated.cast(MINIINFER_FLOAT32, truncated.cast(MINIINFER_INT32, 0));
+  CHECK_FALSE(Case(truncated).read());
+}
+
 TEST_CASE("the sum may come before the bias") {
   EpilogueProgram program(MINIINFER_FLOAT32, 3, {});
   program.step(kAdd, program.step(kAdd, 0, 2), 1);

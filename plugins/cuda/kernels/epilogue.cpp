@@ -4,6 +4,7 @@
 #include <cmath>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "miniinfer/abi/op/pointwise.h"
@@ -30,7 +31,9 @@ double constants_tolerance(miniinfer_dtype dtype) {
   return dtype == MINIINFER_FLOAT16 ? 2e-3 : dtype == MINIINFER_BFLOAT16 ? 1e-2 : 1e-6;
 }
 
-// A program, read from its first instruction on. Registers are inputs, constants, results.
+// A program, read from its first instruction on. Registers are inputs, constants, results. A
+// program over 16-bit floats may compute in float32 between casts: an epilogue does so anyway, and
+// rounds once where the program rounds the product too.
 class Reader {
  public:
   Reader(const sdk::Region& region, const EpilogueAbilities& abilities)
@@ -43,13 +46,13 @@ class Reader {
     if (attrs_.in_count != region_.in_count(1) || attrs_.out_count != 1) return false;
     current_ = find_produced();
     if (current_ < 0) return false;
-    while (next_ < attrs_.code_count && (add(epilogue) || skip_copy())) ++next_;
+    while (next_ < attrs_.code_count && (skip_widening() || add(epilogue) || skip_copy())) ++next_;
     if (next_ < attrs_.code_count && abilities_.gelu && is_gelu_tanh()) {
       epilogue.activation = Epilogue::Activation::kGeluTanh;
       return true;
     }
     while (next_ < attrs_.code_count && (clip(epilogue) || skip_copy())) ++next_;
-    return next_ == attrs_.code_count && attrs_.out[0] == current_;
+    return next_ == attrs_.code_count && resolve(attrs_.out[0]) == current_;
   }
 
  private:
@@ -62,6 +65,17 @@ class Reader {
     const std::size_t i = static_cast<std::size_t>(reg) - attrs_.in_count;
     return constant_value(attrs_.constants[i],
                           static_cast<miniinfer_dtype>(attrs_.constant_dtypes[i]));
+  }
+  bool computes_in(miniinfer_dtype dtype) const {
+    const bool narrow = dtype_ == MINIINFER_FLOAT16 || dtype_ == MINIINFER_BFLOAT16;
+    return dtype == dtype_ || (narrow && dtype == MINIINFER_FLOAT32);
+  }
+  // What a register is but for casts from the operands' type to float32.
+  int resolve(int reg) const {
+    for (const auto& [wide, narrow] : widened_) {
+      if (wide == reg) return narrow;
+    }
+    return reg;
   }
   int result() const { return static_cast<int>(attrs_.in_count + attrs_.constant_count + next_); }
 
@@ -78,15 +92,24 @@ class Reader {
 
   // The other operand of a commutative instruction that reads the current value once; -1: none.
   int other() const {
-    const int a = code().a, b = code().b;
-    if (code().dtype != dtype_ || (a == current_) == (b == current_)) return -1;
+    const int a = resolve(code().a), b = resolve(code().b);
+    if (!computes_in(code().dtype) || (a == current_) == (b == current_)) return -1;
     return a == current_ ? b : a;
+  }
+
+  bool skip_widening() {
+    if (code().op != MINIINFER_PW_CAST || !computes_in(code().dtype) || !is_input(code().a)) {
+      return false;
+    }
+    if (region_.in(code().a, 1).dtype != dtype_) return false;
+    widened_.emplace_back(result(), code().a);
+    return true;
   }
 
   bool skip_copy() {
     const bool copies = code().op == MINIINFER_PW_COPY ||
                         (code().op == MINIINFER_PW_CAST && code().dtype == dtype_);
-    if (!copies || code().a != current_) return false;
+    if (!copies || resolve(code().a) != current_) return false;
     current_ = result();
     return true;
   }
@@ -144,7 +167,7 @@ class Reader {
     int tanh_count = 0;
     for (std::uint32_t i = next_; i < attrs_.code_count; ++i) {
       const miniinfer_instruction& instruction = attrs_.code[i];
-      if (instruction.dtype != dtype_) return false;
+      if (!computes_in(instruction.dtype)) return false;
       switch (instruction.op) {
         case MINIINFER_PW_TANH:
           ++tanh_count;
@@ -154,6 +177,7 @@ class Reader {
         case MINIINFER_PW_DIV:
         case MINIINFER_PW_POW:
         case MINIINFER_PW_FMA:
+        case MINIINFER_PW_CAST:
           break;
         default:
           return false;
@@ -177,7 +201,8 @@ class Reader {
     std::vector<double> results;
     const int first = result();
     bool known = true;
-    const auto value = [&](int reg) {
+    const auto value = [&](int written) {
+      const int reg = resolve(written);
       if (reg == current_) return x;
       if (is_constant(reg)) return constant(reg);
       if (reg >= first && reg < first + static_cast<int>(results.size())) {
@@ -191,6 +216,10 @@ class Reader {
       const double a = value(instruction.a);
       if (instruction.op == MINIINFER_PW_TANH) {
         results.push_back(std::tanh(a));
+        continue;
+      }
+      if (instruction.op == MINIINFER_PW_CAST) {
+        results.push_back(a);
         continue;
       }
       const double b = value(instruction.b);
@@ -222,7 +251,8 @@ class Reader {
   EpilogueAbilities abilities_;
   miniinfer_dtype dtype_;
   int current_ = -1;
-  std::uint32_t next_ = 0;  // the instruction to be read
+  std::uint32_t next_ = 0;                    // the instruction to be read
+  std::vector<std::pair<int, int>> widened_;  // result, the input it is
 };
 
 }  // namespace

@@ -148,7 +148,12 @@ __global__ void __launch_bounds__(kThreads) reduce_rows(const __grid_constant__ 
     Partial<Acc, kPositions> total;
     bool packed = false;
     if constexpr (PackOf<Load>::kElements > 0) {
+      // Only where every row begins as far from a whole pack as the others: equal rows are added up
+      // in one order and give equal results.
       packed = args.reduced.rank == 1 && args.reduced.steps[0] == 1;
+      for (int axis = 0; axis < args.kept.rank; ++axis) {
+        packed = packed && args.kept.steps[axis] % PackOf<Load>::kElements == 0;
+      }
       if (packed) total = take_packs<Load, kPositions>(args, base, begin, end, lane);
     }
     if (!packed) total = take<Load, kPositions>(args, base, begin + lane, end, kWarp);
