@@ -2,6 +2,7 @@
 
 // Convolutions of many shapes, and the definition to compare them with.
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -49,7 +50,37 @@ struct ConvTail {
   bool bias = false;
   bool residual = false;
   bool relu = false;
+  bool relu6 = false;
+  bool sigmoid = false;  // which no library's call ends with
+
+  bool clips() const { return relu || relu6; }
 };
+
+// Windows of 1, and what follows them: planes of 49 elements leave no two of them equally aligned.
+inline const std::vector<ConvCase> kPointCases = {
+    {1, 1, 5, 6, {7, 7}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}},
+    {3, 1, 8, 8, {7, 7}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}},
+    {3, 1, 16, 24, {4, 8}, {1, 1}, {1, 1}, {2, 2}, {0, 0}, {0, 0}},
+    {3, 1, 8, 16, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}},
+    {1, 1, 8, 16, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}},
+    {2, 1, 4, 1, {3, 5}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}},
+    {2, 1, 4, 3, {13}, {1}, {1}, {1}, {0}, {0}},
+    {2, 1, 4, 3, {2, 3, 4}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}},
+};
+inline constexpr ConvTail kPointTails[] = {
+    {},
+    {.bias = true},
+    {.relu = true},
+    {.residual = true},
+    {.relu6 = true},
+    {.bias = true, .relu = true},
+    {.bias = true, .relu6 = true},
+    {.bias = true, .residual = true},
+    {.residual = true, .relu = true},
+    {.bias = true, .residual = true, .relu = true},
+    {.bias = true, .sigmoid = true},
+};
+inline constexpr int kProductFloats[] = {MINIINFER_FLOAT32, MINIINFER_FLOAT16, MINIINFER_BFLOAT16};
 
 // A region [conv, pointwise] with random operands: x, w, bias where wanted, residual where wanted.
 struct ConvRegion {
@@ -77,7 +108,7 @@ struct ConvRegion {
               transpose ? dims(in, c.out_channels, c.window) : dims(out, c.in_channels, c.window))};
     if (tail.bias) operands.push_back(input(random, {out}));
     const char* op = transpose ? MINIINFER_CONV_TRANSPOSE : MINIINFER_CONV;
-    if (!tail.residual && !tail.relu) {
+    if (!tail.residual && !tail.clips() && !tail.sigmoid) {
       builder.node(op, &attrs, operands, {builder.output(dtype, y_dims, strides(y_dims))});
       return;
     }
@@ -90,7 +121,9 @@ struct ConvRegion {
       value = program(1).step(MINIINFER_PW_ADD, 0, 1);
     }
     EpilogueProgram& code = program(tail.residual ? 1 : 0);
-    if (tail.relu) code.step(MINIINFER_PW_MAX, value, code.constant(0));
+    if (tail.clips()) value = code.step(MINIINFER_PW_MAX, value, code.constant(0));
+    if (tail.relu6) value = code.step(MINIINFER_PW_MIN, value, code.constant(1));
+    if (tail.sigmoid) code.step(MINIINFER_PW_SIGMOID, value);
     builder.node(MINIINFER_POINTWISE, &code.attrs(), pointwise,
                  {builder.output(dtype, y_dims, strides(y_dims))});
   }
@@ -165,7 +198,9 @@ struct ConvRegion {
       std::vector<std::byte> bytes(y.size() * sizeof(S));
       if constexpr (sdk::reference::kIsFloat<S>) {
         for (std::size_t i = 0; i < y.size(); ++i) {
-          const double value = tail.relu && y[i] < 0 ? 0 : y[i];
+          double value = tail.clips() && y[i] < 0 ? 0 : y[i];
+          if (tail.relu6 && value > 6) value = 6;
+          if (tail.sigmoid) value = 1 / (1 + std::exp(-value));
           sdk::reference::store<S>(bytes.data() + i * sizeof(S), value);
         }
       }
@@ -198,7 +233,7 @@ struct ConvRegion {
     return builder.input(dtype, dims, strides(dims));
   }
   EpilogueProgram& program(std::uint32_t residuals) {
-    if (program_.empty()) program_.emplace_back(dtype, 1 + residuals, std::vector<double>{0});
+    if (program_.empty()) program_.emplace_back(dtype, 1 + residuals, std::vector<double>{0, 6});
     return program_[0];
   }
   double element(std::size_t operand, std::int64_t index) const {

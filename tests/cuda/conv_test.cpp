@@ -6,6 +6,7 @@
 #include "plugins/cuda/kernels/conv_shape.hpp"
 #include "tests/cuda/conv_cases.hpp"
 #include "tests/cuda/emulated_device.hpp"
+#include "tests/cuda/fake_cublas_lt.hpp"
 #include "tests/cuda/fake_cudnn.hpp"
 
 using namespace miniinfer::test;  // NOLINT
@@ -15,7 +16,7 @@ namespace {
 
 constexpr int kFloats[] = {MINIINFER_FLOAT32, MINIINFER_FLOAT64, MINIINFER_FLOAT16,
                            MINIINFER_BFLOAT16};
-constexpr std::uint32_t kDepthwise = 1, kDirect = 2;
+constexpr std::uint32_t kLibrary = 0, kDepthwise = 1, kDirect = 2, kProduct = 3;
 
 std::uint32_t check(ConvRegion& region, std::size_t shift = 0) {
   const cuda::Family& family = region.transpose ? cuda::kConvTranspose : cuda::kConv;
@@ -125,6 +126,72 @@ TEST_CASE("strict float32 keeps off tensor cores, and TF32 does not") {
     CHECK_EQ(cudnn.plans, 1);
   }
   cudnn = {};
+}
+
+TEST_CASE("windows of 1 are products, whatever follows them") {
+  Random random(19);
+  for (const ConvCase& c : kPointCases) {
+    CAPTURE(text(c.in));
+    for (const int dtype : kProductFloats) {
+      CAPTURE(dtype);
+      for (const ConvTail& tail : kPointTails) {
+        for (const bool last : {false, true}) {
+          ConvRegion region(random, c, dtype, false, tail, last);
+          for (const std::size_t shift : {0u, miniinfer::sdk::element_bytes(dtype)}) {
+            fake_cublas_lt() = {};
+            CHECK_EQ(check(region, shift), kProduct);
+            CHECK_EQ(fake_cublas_lt().calls, 1);
+            // The library's bias goes along the output's rows: channels are innermost. What is
+            // added to one place of each channel is a bias.
+            const bool bias = tail.bias || (tail.residual && c.batch == 1 && c.in == Dims{1, 1});
+            const bool inner = last || c.in == Dims{1, 1};
+            const bool fuses = inner ? bias || tail.relu : tail.relu && !bias;
+            CHECK_EQ(fake_cublas_lt().fused_calls, fuses && !tail.relu6 && shift == 0);
+          }
+        }
+      }
+    }
+  }
+  fake_cublas_lt() = {};
+}
+
+TEST_CASE("a window of 1 is no product where it skips, pads, is grouped or transposed") {
+  Random random(20);
+  const ConvCase base = {2, 1, 8, 8, {6, 6}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}};
+  const auto way = [&](const ConvCase& c, int dtype = MINIINFER_FLOAT32, bool transpose = false) {
+    ConvRegion region(random, c, dtype, transpose, {true, false, true});
+    return check(region);
+  };
+  CHECK_EQ(way(base), kProduct);
+  ConvCase skips = base, pads = base, grouped = base, thin = base, dilated = base;
+  skips.stride = {1, 2};
+  pads.begin = {0, 1};
+  grouped.group = 2;
+  thin.in_channels = 3;
+  dilated.dilation = {3, 2};
+  for (const ConvCase& c : {skips, pads, grouped, thin}) CHECK_EQ(way(c), kDirect);
+  CHECK_EQ(way(dilated), kProduct);
+  CHECK_EQ(way(base, MINIINFER_FLOAT64), kDirect);
+  CHECK_EQ(way(base, MINIINFER_FLOAT32, true), kDirect);
+}
+
+TEST_CASE("a window of 1 is cuDNN's without cuBLASLt, and a TF32 product only where allowed") {
+  Random random(21);
+  const ConvCase c = {2, 1, 8, 8, {6, 6}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}};
+  for (const std::uint32_t math : {0u, std::uint32_t{MINIINFER_MATH_TF32}}) {
+    ConvRegion region(random, c, MINIINFER_FLOAT32, false, {true, false, true});
+    const miniinfer_region& raw = region.builder.region();
+    const_cast<miniinfer_node*>(raw.nodes[0])->math = math;
+    CHECK_EQ(check(region), kProduct);
+    CHECK_EQ(fake_cublas_lt().tf32_calls, math != 0);
+  }
+  fake_cublas_lt().present = false;
+  fake_cudnn().present = true;
+  ConvRegion region(random, c, MINIINFER_FLOAT32, false, {true, false, true});
+  CHECK_EQ(check(region), kLibrary);
+  CHECK_EQ(fake_cudnn().plans, 1);
+  fake_cublas_lt() = {};
+  fake_cudnn() = {};
 }
 
 TEST_CASE("an engine that wants a residual gets the output, times zero") {

@@ -183,6 +183,7 @@ cublasStatus_t multiply(cublasLtHandle_t, cublasLtMatmulDesc_t description, cons
             "a pointer is less aligned than asked");
   }
   ++fake_cublas_lt().calls;
+  fake_cublas_lt().tf32_calls += d.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
   fake_cublas_lt().fused_calls += d.epilogue != CUBLASLT_EPILOGUE_DEFAULT;
   const miniinfer_dtype dtype = dtype_of(mo.type);
   const auto bytes = [](const void* p) { return static_cast<const std::byte*>(p); };

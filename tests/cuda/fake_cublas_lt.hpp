@@ -10,9 +10,11 @@ namespace miniinfer::test {
 // the program where it is used against its rules: sizes that do not fit, a leading dimension that
 // is too small, pointers less aligned than the algorithm was asked for.
 struct FakeCublasLt {
+  bool present = true;
   bool knows_epilogues = true;  // otherwise it has no algorithm for any
   int calls = 0;                // of cublasLtMatmul
   int fused_calls = 0;          // with an epilogue
+  int tf32_calls = 0;           // that may round float32 to TF32
 };
 FakeCublasLt& fake_cublas_lt();
 const cuda::CublasLt& fake_cublas_lt_table();

@@ -14,7 +14,10 @@ Libraries& Libraries::instance() {
   static Libraries& instance = *new Libraries;
   return instance;
 }
-const CublasLt& Libraries::cublas_lt() { return test::fake_cublas_lt_table(); }
+const CublasLt& Libraries::cublas_lt() {
+  if (!test::fake_cublas_lt().present) sdk::fail(MINIINFER_UNSUPPORTED, "no cuBLASLt here");
+  return test::fake_cublas_lt_table();
+}
 const Cudnn& Libraries::cudnn() {
   if (!test::fake_cudnn().present) sdk::fail(MINIINFER_UNSUPPORTED, "there is no cuDNN here");
   return test::fake_cudnn_table();

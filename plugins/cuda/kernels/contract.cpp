@@ -8,6 +8,7 @@
 
 #include "plugins/cuda/kernels/contract_launch.hpp"
 #include "plugins/cuda/kernels/contract_lt.hpp"
+#include "plugins/cuda/kernels/lt_product.hpp"
 #include "plugins/cuda/kernels/rows.hpp"
 #include "plugins/cuda/kernels/stream_kernel.hpp"
 
@@ -115,7 +116,7 @@ void support(const Device& device, const sdk::Region& region, sdk::Choices& choi
                             static_cast<long long>(calls->batch));
     }
     device.libraries().cublas_lt();  // throws the reason where it is missing
-    if (elements(out) > 0 && strides.k > 0) workspace = contract_lt_workspace(*calls);
+    if (elements(out) > 0 && strides.k > 0) workspace = LtProduct::workspace_bytes(*calls);
     if (follower->epilogue.residual >= 0) {
       in_place = sdk::in_place_bit(0, static_cast<std::uint32_t>(follower->epilogue.residual));
     }

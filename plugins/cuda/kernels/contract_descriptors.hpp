@@ -93,4 +93,26 @@ class LtMatmul {
   cublasLtMatmulDesc_t descriptor_ = nullptr;
 };
 
+class LtPreference {
+ public:
+  explicit LtPreference(const CublasLt& lt) : lt_(lt) {
+    check_lt(lt, lt.cublasLtMatmulPreferenceCreate(&preference_), "cublasLtMatmulPreferenceCreate");
+  }
+  ~LtPreference() { lt_.cublasLtMatmulPreferenceDestroy(preference_); }
+  LtPreference(const LtPreference&) = delete;
+  LtPreference& operator=(const LtPreference&) = delete;
+  cublasLtMatmulPreference_t get() const { return preference_; }
+
+  template <class T>
+  void set(cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+    check_lt(lt_,
+             lt_.cublasLtMatmulPreferenceSetAttribute(preference_, attribute, &value, sizeof value),
+             "cublasLtMatmulPreferenceSetAttribute");
+  }
+
+ private:
+  const CublasLt& lt_;
+  cublasLtMatmulPreference_t preference_ = nullptr;
+};
+
 }  // namespace miniinfer::cuda

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "miniinfer/sdk/kernel.hpp"
 #include "plugins/cuda/device.hpp"
@@ -9,9 +8,6 @@
 #include "plugins/cuda/kernels/epilogue_follower.hpp"
 
 namespace miniinfer::cuda {
-
-// Scratch for cuBLASLt's split sums: more than the algorithms want for a product of that size.
-std::uint64_t contract_lt_workspace(const ContractCalls& calls);
 
 // The kernel of a float product through cuBLASLt. Throws where the library is missing.
 std::unique_ptr<sdk::Kernel> make_contract_lt(Device& device, const sdk::Region& region,

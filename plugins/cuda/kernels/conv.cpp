@@ -1,27 +1,32 @@
-// conv/1 and conv_transpose/1. cuDNN serves most; small depthwise windows, and whatever no engine
-// takes, have kernels of ours, so that every shape is served and none waits for a missing library.
+// conv/1 and conv_transpose/1. Windows of 1 are products of cuBLASLt's, and cuDNN serves most of
+// the rest; small depthwise windows, and whatever no engine takes, have kernels of ours, so that
+// every shape is served and none waits for a missing library.
 
 #include "plugins/cuda/kernels/conv.hpp"
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "plugins/cuda/check.hpp"
 #include "plugins/cuda/context.hpp"
 #include "plugins/cuda/kernels/conv_plan.hpp"
+#include "plugins/cuda/kernels/conv_product.hpp"
 #include "plugins/cuda/kernels/conv_shape.hpp"
 #include "plugins/cuda/kernels/epilogue_follower.hpp"
 #include "plugins/cuda/kernels/epilogue_launch.hpp"
+#include "plugins/cuda/kernels/lt_product.hpp"
 
 namespace miniinfer::cuda {
 namespace {
 
 // Who computes; the choice's algorithm.
-enum Way : std::uint32_t { kLibrary, kDepthwise, kDirect };
+enum Way : std::uint32_t { kLibrary, kDepthwise, kDirect, kProduct };
 
 constexpr std::uint64_t kLaunchNs = 4000;
-constexpr double kFlopsPerNs[] = {20000, 3000, 500};  // by way
+constexpr double kFlopsPerNs[] = {20000, 3000, 500, 20000};  // by way
 
 std::uint64_t align64(std::uint64_t bytes) { return (bytes + 63) & ~std::uint64_t{63}; }
 
@@ -84,18 +89,10 @@ class Conv final : public sdk::Kernel {
         bias_(has_bias(region) ? region.arg_in(2) : epilogue_.bias) {
     shape_.low = epilogue_.low;
     shape_.high = epilogue_.high;
-    if (way_ != kLibrary || output_count(shape_) == 0) return;
-    ConvArgs asked = shape_;
-    // Only whether there are any matters to the plan.
-    if (bias_ >= 0) asked.bias = &shape_;
-    if (epilogue_.residual >= 0) asked.residual = &shape_;
+    if (output_count(shape_) == 0) return;
     const std::uint32_t math = region.node().math;
-    plan_ = find_conv_plan(device, asked, math, library_bytes(shape_));
-    if (plan_ == nullptr && padded_bytes(shape_) > 0) {
-      plan_ = find_conv_plan(device, with_own_padding(asked), math, library_bytes(shape_));
-      pads_ = plan_ != nullptr;
-    }
-    if (plan_ != nullptr) device.uses_cudnn = true;  // before a capture, which may not make handles
+    if (way_ == kProduct) make_product(device, math);
+    if (way_ == kLibrary) make_plan(device, math);
   }
 
   void enqueue(sdk::Stream* stream, const miniinfer_run& run) const override {
@@ -112,6 +109,8 @@ class Conv final : public sdk::Kernel {
     args.y = place(epilogue_.target);
     if (way_ == kDepthwise) {
       CUDA_CHECK_THROW(launch_conv_depthwise(args, on));
+    } else if (product_) {
+      run_product(stream, args, address(run.workspace));
     } else if (plan_ != nullptr && is_aligned(args)) {
       run_plan(context(stream).cudnn(), on, args, address(run.workspace));
     } else {
@@ -121,6 +120,41 @@ class Conv final : public sdk::Kernel {
   }
 
  private:
+  void make_product(Device& device, std::uint32_t math) {
+    const auto product = conv_product(shape_);
+    if (!product) sdk::fail(MINIINFER_INTERNAL, "convolution: the region has changed");
+    // The library's bias goes along the rows' elements, and ours along the channels.
+    Epilogue fused = epilogue_;
+    fused.bias = bias_;
+    if (bias_ >= 0 && !product->channels_last) {
+      fused = {};
+      fused.residual = epilogue_.residual;
+    }
+    multiplies_weights_ = !product->channels_last;
+    leaves_bias_ = fused.bias != bias_;
+    try {
+      product_.emplace(device, product->calls, static_cast<miniinfer_dtype>(shape_.dtype), math,
+                       fused);
+    } catch (const sdk::Error& error) {
+      if (error.code() != MINIINFER_UNSUPPORTED) throw;
+      sdk::log(MINIINFER_LOG_INFO, "a convolution of window 1 is no product here: %s",
+               error.what());
+    }
+  }
+
+  void make_plan(Device& device, std::uint32_t math) {
+    ConvArgs asked = shape_;
+    // Only whether there are any matters to the plan.
+    if (bias_ >= 0) asked.bias = &shape_;
+    if (epilogue_.residual >= 0) asked.residual = &shape_;
+    plan_ = find_conv_plan(device, asked, math, library_bytes(shape_));
+    if (plan_ == nullptr && padded_bytes(shape_) > 0) {
+      plan_ = find_conv_plan(device, with_own_padding(asked), math, library_bytes(shape_));
+      pads_ = plan_ != nullptr;
+    }
+    if (plan_ != nullptr) device.uses_cudnn = true;  // before a capture, which may not make handles
+  }
+
   static bool is_aligned(const ConvArgs& args) {
     std::uintptr_t bits = 0;
     for (const void* pointer : {args.x, args.w, args.bias, args.residual}) {
@@ -137,7 +171,23 @@ class Conv final : public sdk::Kernel {
       args.x = padded;
     }
     plan_->execute(handle, args, workspace);
-    if (plan_->is_fused()) return;
+    if (!plan_->is_fused()) finish(args, on);
+  }
+
+  void run_product(sdk::Stream* stream, ConvArgs args, std::byte* workspace) const {
+    const auto bytes = [](const void* at) { return static_cast<const std::byte*>(at); };
+    const void* const a = multiplies_weights_ ? args.w : args.x;
+    const void* const b = multiplies_weights_ ? args.x : args.w;
+    const void* const bias = leaves_bias_ ? nullptr : args.bias;
+    const bool complete =
+        product_->enqueue(stream, {bytes(a), bytes(b), bytes(args.residual), bytes(bias),
+                                   static_cast<std::byte*>(args.y), workspace});
+    args.residual = nullptr;
+    if (!complete || leaves_bias_) finish(args, static_cast<cudaStream_t>(stream->native()));
+  }
+
+  // Bias, residual and clip of what a library left as a sum.
+  void finish(const ConvArgs& args, cudaStream_t on) const {
     EpilogueArgs rest{};
     rest.out = args.y;
     rest.bias = args.bias;
@@ -160,6 +210,9 @@ class Conv final : public sdk::Kernel {
   bool is_row_major_ = has_layout(conv_dims(shape_).y, shape_.y_strides, ConvLayout::kRowMajor);
   bool pads_ = false;  // x is padded first
   std::shared_ptr<const ConvPlan> plan_;
+  std::optional<LtProduct> product_;
+  bool multiplies_weights_ = false;  // from the left, and otherwise from the right
+  bool leaves_bias_ = false;         // and with it the clip, to a pass of ours
 };
 
 bool shapes_fit(const sdk::Region& region, bool transpose) {
@@ -193,26 +246,37 @@ EpilogueAbilities abilities(const sdk::Region& region) {
   return {.bias_axis = has_bias(region) ? -1 : 1};
 }
 
+// Why a library is missing; empty where it is not.
+template <class Open>
+std::string why_missing(Open&& open) {
+  try {
+    open();
+    return {};
+  } catch (const sdk::Error& error) {
+    if (error.code() != MINIINFER_UNSUPPORTED) throw;
+    return error.what();
+  }
+}
+
 Way choose_way(const Device& device, const ConvArgs& shape) {
   if (conv_depthwise_serves(shape)) return kDepthwise;
+  if (conv_product(shape) && why_missing([&] { device.libraries().cublas_lt(); }).empty()) {
+    return kProduct;
+  }
   const ConvDims dims = conv_dims(shape);
   const bool laid_out = conv_layout(dims.x, shape.x_strides) != ConvLayout::kNeither &&
                         conv_layout(dims.w, shape.w_strides) != ConvLayout::kNeither &&
                         conv_layout(dims.y, shape.y_strides) != ConvLayout::kNeither;
   if (!laid_out || pads_are_negative(shape)) return kDirect;
-  try {
-    device.libraries().cudnn();
-  } catch (const sdk::Error& error) {
-    if (error.code() != MINIINFER_UNSUPPORTED) throw;
-    // Slow, but what it takes on a GPU is still less than on most hosts.
-    static const bool said = [&] {
-      sdk::log(MINIINFER_LOG_WARN, "convolutions run without cuDNN and slowly: %s", error.what());
-      return true;
-    }();
-    static_cast<void>(said);
-    return kDirect;
-  }
-  return kLibrary;
+  const std::string why = why_missing([&] { device.libraries().cudnn(); });
+  if (why.empty()) return kLibrary;
+  // Slow, but what it takes on a GPU is still less than on most hosts.
+  static const bool said = [&] {
+    sdk::log(MINIINFER_LOG_WARN, "convolutions run without cuDNN and slowly: %s", why.c_str());
+    return true;
+  }();
+  static_cast<void>(said);
+  return kDirect;
 }
 
 void support(const Device& device, const sdk::Region& region, sdk::Choices& choices,
@@ -240,6 +304,9 @@ void support(const Device& device, const sdk::Region& region, sdk::Choices& choi
   choice->algorithm = way;
   if (way == kLibrary && output_count(shape) > 0) {
     choice->workspace_bytes = library_bytes(shape) + padded_bytes(shape);
+  }
+  if (way == kProduct && output_count(shape) > 0) {
+    choice->workspace_bytes = LtProduct::workspace_bytes(conv_product(shape)->calls);
   }
   choice->cost_ns = kLaunchNs + static_cast<std::uint64_t>(conv_flops(shape) / kFlopsPerNs[way]);
   choice->flags = MINIINFER_CHOICE_DETERMINISTIC | MINIINFER_CHOICE_CAPTURABLE;

@@ -2,6 +2,7 @@
 // output, read and written once, and of the residual.
 
 #include <cmath>
+#include <limits>
 
 #include "plugins/cuda/kernels/epilogue_launch.hpp"
 #include "plugins/cuda/kernels/launch.cuh"
@@ -25,20 +26,33 @@ __device__ C activate(C x, C low, C high, bool gelu) {
   return x > high ? high : x;
 }
 
-// A pack has one bias (inner % kWidth == 0), or neighbours in the bias (inner == 1).
-template <class S, int kWidth>
-__global__ void __launch_bounds__(kThreads) finish(EpilogueArgs args, std::int64_t packs) {
+// The channel may change inside a pack.
+template <class S, int kWidth, class Index>
+__global__ void __launch_bounds__(kThreads) finish(EpilogueArgs args, Index packs) {
   using C = typename Number<S>::Compute;
   using P = Pack<S, kWidth>;
-  for (std::int64_t i = first_item(); i < packs; i += item_step()) {
+  const Index inner = static_cast<Index>(args.inner), channels = static_cast<Index>(args.channels);
+  for (std::int64_t item = first_item(); item < packs; item += item_step()) {
+    const Index i = static_cast<Index>(item);
     P* out = static_cast<P*>(args.out) + i;
     P value = *out;
     C sum[kWidth];
     for (int k = 0; k < kWidth; ++k) sum[k] = Number<S>::load(value.at[k]);
     if (args.bias != nullptr) {
-      const std::int64_t channel = i * kWidth / args.inner % args.channels;
-      const S* bias = static_cast<const S*>(args.bias) + channel;
-      for (int k = 0; k < kWidth; ++k) sum[k] += Number<S>::load(bias[args.inner == 1 ? k : 0]);
+      const S* bias = static_cast<const S*>(args.bias);
+      const Index row = i * kWidth / inner;
+      Index left = inner - (i * kWidth - row * inner);  // elements of this channel
+      Index channel = row % channels;
+      C added = Number<S>::load(bias[channel]);
+      for (int k = 0; k < kWidth; ++k) {
+        if (left == 0) {
+          left = inner;
+          channel = channel + 1 == channels ? 0 : channel + 1;
+          added = Number<S>::load(bias[channel]);
+        }
+        sum[k] += added;
+        --left;
+      }
     }
     if (args.residual != nullptr) {
       const P residual = static_cast<const P*>(args.residual)[i];
@@ -52,10 +66,11 @@ __global__ void __launch_bounds__(kThreads) finish(EpilogueArgs args, std::int64
   }
 }
 
-template <class S, int kWidth>
+template <class S, int kWidth, class Index>
 cudaError_t finish_all(const EpilogueArgs& args, cudaStream_t stream) {
   const std::int64_t packs = args.count / kWidth;
-  return launch(finish<S, kWidth>, dim3(grid_for(packs)), dim3(kThreads), 0, stream, args, packs);
+  return launch(finish<S, kWidth, Index>, dim3(grid_for(packs)), dim3(kThreads), 0, stream, args,
+                static_cast<Index>(packs));
 }
 
 }  // namespace
@@ -67,10 +82,10 @@ cudaError_t launch_epilogue(const EpilogueArgs& args, cudaStream_t stream) {
     constexpr int kWidth = 16 / sizeof(S);
     const auto places = reinterpret_cast<std::uintptr_t>(args.out) |
                         reinterpret_cast<std::uintptr_t>(args.residual);
-    const bool bias_fits = args.bias == nullptr || args.inner % kWidth == 0 ||
-                           (args.inner == 1 && args.channels % kWidth == 0);
-    const bool wide = places % 16 == 0 && args.count % kWidth == 0 && bias_fits;
-    return wide ? finish_all<S, kWidth>(args, stream) : finish_all<S, 1>(args, stream);
+    const bool wide = places % 16 == 0 && args.count % kWidth == 0 &&
+                      args.count <= std::numeric_limits<std::int32_t>::max();
+    return wide ? finish_all<S, kWidth, std::uint32_t>(args, stream)
+                : finish_all<S, 1, std::int64_t>(args, stream);
   });
 }
 
