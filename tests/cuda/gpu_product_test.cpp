@@ -226,20 +226,19 @@ TEST_CASE("bias, residual and ReLU follow a convolution on the GPU") {
 TEST_CASE("windows of 1 on the GPU agree with the definition, whatever follows them") {
   Random random(26);
   std::vector<ConvCase> cases = kPointCases;
-  for (const std::int64_t batch : {1, 3}) {
-    for (const std::int64_t size : {7, 14, 28}) {
-      cases.push_back({batch, 1, 32, 24, {size, size}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}});
-    }
+  for (const std::int64_t size : {7, 14}) {
+    cases.push_back({3, 1, 32, 24, {size, size}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {0, 0}});
   }
   for (const ConvCase& c : cases) {
-    for (const int dtype : kProductFloats) {
+    for (const int dtype : {MINIINFER_FLOAT32, MINIINFER_FLOAT16}) {
       for (const ConvTail& tail : kPointTails) {
         for (const bool last : {false, true}) {
           ConvRegion region(random, c, dtype, false, tail, last);
           check_conv(region);
-          if (!last) check_conv(region, miniinfer::sdk::element_bytes(dtype));
         }
       }
+      ConvRegion shifted(random, c, dtype, false, kPointTails[0]);
+      check_conv(shifted, miniinfer::sdk::element_bytes(dtype));
     }
   }
 }
