@@ -6,11 +6,14 @@
 namespace miniinfer {
 
 std::span<const Pass> all_passes() {
-  static constexpr std::array<Pass, 7> kPasses = {{
+  static constexpr std::array<Pass, 9> kPasses = {{
       {"fold", "nodes with constant inputs become constants", PassStage::Model, fold},
       {"eliminate", "operators that change nothing go", PassStage::Model, eliminate},
+      {"share-equal", "equal nodes with equal inputs become one", PassStage::Model, share_equal},
       {"conv-batch-norm", "batch normalisation moves into the convolution before it",
        PassStage::Model, fuse_conv_batch_norm},
+      {"lift-layer-norm", "layer normalisation written in simple operators becomes one node",
+       PassStage::Model, lift_layer_norm},
       {"simplify-copies", "copies that move nothing become views", PassStage::Kernel,
        simplify_copies},
       {"inline-constants", "scalar constants move into pointwise programs", PassStage::Kernel,

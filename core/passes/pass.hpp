@@ -50,7 +50,9 @@ Status run_passes(PassStage stage, Graph& graph, PassContext& context,
 // The passes, one a file.
 Result<int> eliminate(Graph& graph, PassContext& context);
 Result<int> fold(Graph& graph, PassContext& context);
+Result<int> share_equal(Graph& graph, PassContext& context);
 Result<int> fuse_conv_batch_norm(Graph& graph, PassContext& context);
+Result<int> lift_layer_norm(Graph& graph, PassContext& context);
 Result<int> simplify_copies(Graph& graph, PassContext& context);
 Result<int> inline_constants(Graph& graph, PassContext& context);
 Result<int> fuse_pointwise(Graph& graph, PassContext& context);

@@ -31,6 +31,23 @@ TEST_SUITE("passes.pointwise") {
     CHECK(run_graph(graph, inputs).steps() < run_graph(graph, inputs, {"fuse-pointwise"}).steps());
   }
 
+  TEST_CASE("the five operators of a written out GELU become one step") {
+    std::mt19937 random(12);
+    for (const bool half_first : {false, true}) {
+      GraphBuilder b;
+      const ValueId x = b.input(DataType::Float32, {2, 7, 12});
+      const ValueId half = b.floats({0.5F}, {});
+      const ValueId erf = b.node("Erf", {b.node("Div", {x, b.floats({1.41421356F}, {})})});
+      const ValueId sum = b.node("Add", {erf, b.floats({1}, {})});
+      b.output(half_first ? b.node("Mul", {b.node("Mul", {half, x}), sum})
+                          : b.node("Mul", {b.node("Mul", {x, sum}), half}));
+      const std::vector<Tensor> inputs = {random_floats(random, {2, 7, 12}, -4, 4)};
+      check_same_results(b.graph, inputs, "fuse-pointwise");
+      CHECK(run_graph(b.graph, inputs).steps() == 1);
+      CHECK(run_graph(b.graph, inputs, {"fuse-pointwise"}).steps() == 5);
+    }
+  }
+
   TEST_CASE("scalar constants move into the program and change no result") {
     std::mt19937 random(7);
     const Graph graph = pointwise_chain(random);
