@@ -12,7 +12,7 @@
 
 namespace miniinfer {
 
-// What an attribute of a node can be. A graph is none: control flow is not implemented.
+// What an attribute of a node can be. No operator here has a graph for one.
 using AttributeValue = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>,
                                     std::vector<float>, std::vector<std::string>, ConstantPtr>;
 

@@ -135,6 +135,36 @@ PlanPtr Program::last_plan() const {
   return entries_.empty() ? nullptr : entries_.front()->plan;
 }
 
+std::optional<Placement> Program::last_placement() const {
+  std::shared_ptr<const Entry> entry;
+  {
+    const std::lock_guard lock(mutex_);
+    if (entries_.empty()) return std::nullopt;
+    entry = entries_.front();
+  }
+  Placement placement = entry->plan->placement;
+  if (!entry->rest) return placement;
+  const std::optional<Placement> rest = entry->rest->last_placement();
+  for (const Node& node : entry->rest->model().nodes()) {
+    if (node.removed) continue;
+    for (const NodeId source : node.origin.sources) {
+      if (rest) {
+        placement.nodes[source] = rest->nodes[source];
+      } else {
+        placement.nodes[source].reason = "planned in a run, when the data it waits for is known";
+      }
+    }
+  }
+  placement.per_device.clear();
+  for (const PlacedNode& node : placement.nodes) ++placement.per_device[node.device];
+  if (rest) {
+    placement.steps += rest->steps;
+    placement.captures.insert(placement.captures.end(), rest->captures.begin(),
+                              rest->captures.end());
+  }
+  return placement;
+}
+
 Result<std::shared_ptr<const Program::Entry>> Program::entry_for_tensors(
     Seat& seat, std::span<const Tensor> inputs) {
   if (seat.entry && matches(*seat.entry, inputs)) return seat.entry;

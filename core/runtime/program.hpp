@@ -4,6 +4,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,6 +50,8 @@ class Program {
   // The plan a run over these tensors uses.
   Result<PlanPtr> plan_for_tensors(std::span<const Tensor> inputs);
   PlanPtr last_plan() const;
+  // Of the plan used last and of what waits for data behind it. Empty before any plan is made.
+  std::optional<Placement> last_placement() const;
   const Graph& model() const { return model_; }
 
  private:

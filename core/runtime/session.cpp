@@ -201,13 +201,10 @@ std::span<const TensorSpec> Session::inputs() const noexcept { return impl_->inp
 std::span<const TensorSpec> Session::outputs() const noexcept { return impl_->outputs; }
 
 Result<Placement> Session::placement() const {
-  PlanPtr plan = impl_->program->last_plan();
-  if (!plan) {
-    Result<PlanPtr> made = impl_->plan_for({});
-    if (!made) return made.status();
-    plan = std::move(*made);
+  if (!impl_->program->last_plan()) {
+    if (Result<PlanPtr> made = impl_->plan_for({}); !made) return made.status();
   }
-  return plan->placement;
+  return *impl_->program->last_placement();
 }
 
 Result<MemoryPlan> Session::plan(std::span<const NamedShape> shapes) const {

@@ -30,6 +30,9 @@ TEST_SUITE("runtime.dynamic") {
     check_close(run.outputs[0], Tensor::from(std::vector<float>{5, 7, 9}, {3}).value(), 0, 0);
     CHECK(run.outputs[1].shape() == Shape{6});
     CHECK(run.plan->rest);
+    // Nodes that waited for the data are reported where they ran.
+    CHECK(run.placement.per_device == std::map<std::string, int>{{"cpu:0", 4}});
+    CHECK(run.placement.steps > run.steps());
   }
 
   TEST_CASE("nothing found gives an empty result") {
@@ -54,6 +57,7 @@ TEST_SUITE("runtime.dynamic") {
     const Tensor shape = Tensor::from(std::vector<std::int64_t>{3, -1}, {2}).value();
     const GraphRun run = run_graph(b.graph, {input, shape});
     CHECK(run.outputs[0].shape() == Shape{3, 4});
+    CHECK(run.placement.nodes[0].device == "cpu:0");
   }
 
   TEST_CASE("an index out of range in the data is an error that names the node") {

@@ -76,6 +76,7 @@ class GraphBuilder {
 struct GraphRun {
   std::vector<Tensor> outputs;
   PlanPtr plan;
+  Placement placement;
   int steps() const { return static_cast<int>(plan->steps.size()); }
 };
 
@@ -108,7 +109,7 @@ inline GraphRun run_graph(const Graph& source, const std::vector<Tensor>& inputs
   Program program(std::move(graph), shared, std::vector<bool>(inputs.size()));
   Result<std::vector<Tensor>> outputs = program.run(inputs, {}, StopCheck());
   REQUIRE_MESSAGE(outputs, outputs.status().to_string());
-  return {std::move(*outputs), program.last_plan()};
+  return {std::move(*outputs), program.last_plan(), program.last_placement().value()};
 }
 
 inline void check_close(const Tensor& got, const Tensor& want, double rtol = 1e-5,
