@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "miniinfer/allocator.hpp"
 
@@ -21,7 +22,13 @@ class MemoryUpstream {
     std::uint64_t min_alignment = 1;  // what every raw block is aligned to, at least
     std::uint64_t max_bytes = 0;      // the largest raw block; 0: unknown
     bool flat_address = false;        // handle + offset is an address
-    bool ordered = false;  // work is queued on streams; otherwise done when a call returns
+    bool ordered = false;           // work is queued on streams; otherwise done when a call returns
+    std::uint64_t granularity = 0;  // of mapping, a power of two; 0: memory cannot be mapped
+  };
+
+  // A piece of memory that can be mapped at an address.
+  struct Physical {
+    void* handle = nullptr;
   };
 
   MemoryUpstream() = default;
@@ -38,6 +45,37 @@ class MemoryUpstream {
   virtual void deallocate_raw(const Block& block, Stream stream) noexcept = 0;
   virtual MemoryInfo info() const noexcept = 0;
 
+  // Addresses and memory apart, where properties().granularity is not 0; UNSUPPORTED elsewhere.
+  // Sizes and offsets are multiples of the granularity. Reserved addresses cost no memory.
+  virtual Result<Block> reserve_addresses(std::uint64_t bytes) noexcept {
+    return no_mapping(bytes);
+  }
+  // Nothing is mapped there.
+  virtual void release_addresses(const Block&) noexcept {}
+  // OUT_OF_MEMORY with asked and free bytes when there is no room.
+  virtual Result<Physical> create_physical(std::uint64_t bytes) noexcept {
+    return no_mapping(bytes);
+  }
+  // Mapped nowhere.
+  virtual void destroy_physical(Physical) noexcept {}
+  // The whole piece at an offset of reserved addresses. Nobody may touch it before set_access.
+  virtual Status map(const Block& addresses, std::uint64_t offset, Physical,
+                     std::uint64_t bytes) noexcept {
+    static_cast<void>(addresses), static_cast<void>(offset);
+    return no_mapping(bytes);
+  }
+  // One call for all pieces mapped in [offset, offset + bytes).
+  virtual Status set_access(const Block& addresses, std::uint64_t offset,
+                            std::uint64_t bytes) noexcept {
+    static_cast<void>(addresses), static_cast<void>(offset);
+    return no_mapping(bytes);
+  }
+  // Whole pieces, which no work in flight touches.
+  virtual Status unmap(const Block& addresses, std::uint64_t offset, std::uint64_t bytes) noexcept {
+    static_cast<void>(addresses), static_cast<void>(offset);
+    return no_mapping(bytes);
+  }
+
   // Events, where properties().ordered; FAILED_PRECONDITION elsewhere.
   virtual Result<Event> create_event() noexcept = 0;
   virtual void destroy_event(Event event) noexcept = 0;
@@ -45,6 +83,12 @@ class MemoryUpstream {
   virtual Status wait(Event event, Stream stream) noexcept = 0;    // [one-at-a-time per stream]
   virtual Result<bool> done(Event event) noexcept = 0;             // never waits
   virtual Status sync(Event event) noexcept = 0;
+
+ protected:
+  static Status no_mapping(std::uint64_t bytes) {
+    return {Code::Unsupported, "mapping of " + std::to_string(bytes) +
+                                   " bytes: the device keeps addresses and memory together"};
+  }
 };
 
 }  // namespace miniinfer
