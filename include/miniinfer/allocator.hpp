@@ -25,6 +25,15 @@ enum class MemoryKind : std::int32_t {
 
 MINIINFER_API std::string_view to_string(MemoryKind kind) noexcept;  // "device"
 
+// How long a block is wanted. Pools keep blocks of one kind together: a weight in the midst of
+// short-lived blocks would hold on to the memory around it.
+enum class Lifetime : std::int32_t {
+  Transient = 0,  // for a part of a run
+  Arena = 1,      // a run's working memory, kept from run to run
+  Weights = 2,    // as long as the model
+  Staging = 3,    // on its way between host and device
+};
+
 // A backend's queue of work, by its opaque handle. Null: no stream in particular.
 struct Stream {
   void* handle = nullptr;
@@ -34,6 +43,7 @@ struct MemoryRequest {
   std::uint64_t bytes = 0;       // 0 is a valid request for nothing
   std::uint64_t alignment = 64;  // a power of two; honoured, never ignored
   MemoryKind kind = MemoryKind::Device;
+  Lifetime lifetime = Lifetime::Transient;
   Stream stream{};         // who uses the block first
   std::string_view tag{};  // what it is for, in reports
 };
@@ -45,6 +55,7 @@ struct Block {
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;    // as requested
   std::byte* host = nullptr;  // null: the host cannot address it
+  std::uint64_t token = 0;    // the allocator's own; it wants it back as it was
 };
 
 struct MemoryInfo {
@@ -60,6 +71,8 @@ struct MemoryStats {
   std::uint64_t frees = 0;
   std::uint64_t failures = 0;
 };
+
+class PoolAllocator;
 
 // [any-thread], all of it.
 class MINIINFER_API Allocator {
@@ -77,6 +90,8 @@ class MINIINFER_API Allocator {
   virtual MemoryStats stats() const noexcept = 0;
   // Free and total bytes of the memory behind it; zeros where that is unknown.
   virtual MemoryInfo info() const noexcept { return {}; }
+  // The pool behind it; null where there is none.
+  virtual PoolAllocator* pool() noexcept { return nullptr; }
 };
 
 using AllocatorPtr = std::shared_ptr<Allocator>;

@@ -1,0 +1,436 @@
+#include "core/memory/pool/block_map.hpp"
+
+#include <algorithm>
+
+#include "core/base/checked_math.hpp"
+#include "core/base/format.hpp"
+
+namespace miniinfer::pool {
+namespace {
+
+// Where a block would begin in a node.
+std::uint64_t aligned_begin(const Range& range, std::uint64_t offset,
+                            std::uint64_t alignment) noexcept {
+  return align_up(range.base + offset, alignment) - range.base;
+}
+
+}  // namespace
+
+void BlockMap::add_owner(std::uint16_t owner) {
+  if (owner >= owners_.size()) owners_.resize(owner + 1u);
+  if (owners_[owner].heads.empty()) owners_[owner].heads.assign(kBins, kNil);
+}
+
+std::uint64_t BlockMap::largest_free(std::uint16_t owner) const noexcept {
+  std::uint64_t largest = 0;
+  for (const std::uint16_t slot : {std::uint16_t{0}, owner}) {
+    if (slot >= owners_.size()) continue;
+    const std::uint32_t bin = owners_[slot].bins.last();
+    if (bin == kBins) continue;
+    for (NodeId id = owners_[slot].heads[bin]; id != kNil; id = nodes_[id].next) {
+      largest = std::max(largest, nodes_[id].bytes);
+    }
+  }
+  return largest;
+}
+
+std::uint64_t BlockMap::largest_free() const noexcept {
+  std::uint64_t largest = 0;
+  for (std::size_t slot = 0; slot < owners_.size(); ++slot) {
+    largest = std::max(largest, largest_free(static_cast<std::uint16_t>(slot)));
+  }
+  return largest;
+}
+
+Range* BlockMap::add_range(const Range& range, State state) {
+  if (!nodes_.reserve(1)) return nullptr;
+  const NodeId id = nodes_.add();
+  Range& added = ranges_.emplace_back(range);
+  added.first = id;
+  Node& node = nodes_[id];
+  node.offset = 0;
+  node.bytes = range.bytes;
+  node.range = &added;
+  node.owner = 0;
+  node.use = 0;
+  node.enter(state);
+  if (state == State::Free) enter_bin(id);
+  return &added;
+}
+
+void BlockMap::remove_range(NodeId first) {
+  const Range* const range = nodes_[first].range;
+  for (NodeId id = first; id != kNil;) {
+    const NodeId after = nodes_[id].after;
+    if (nodes_[id].state() == State::Free) leave_bin(id);
+    nodes_.remove(id);
+    id = after;
+  }
+  ranges_.remove_if([&](const Range& other) { return &other == range; });
+}
+
+bool BlockMap::is_unused(const Range& range) const noexcept {
+  for (NodeId id = range.first; id != kNil; id = nodes_[id].after) {
+    const State state = nodes_[id].state();
+    if (state == State::Hole || (state == State::Free && nodes_[id].owner == 0)) continue;
+    return false;
+  }
+  return true;
+}
+
+bool BlockMap::fits(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept {
+  if (node.bytes < bytes) return false;
+  if (alignment <= unit_) return true;
+  return aligned_begin(*node.range, node.offset, alignment) - node.offset <= node.bytes - bytes;
+}
+
+NodeId BlockMap::take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner) noexcept {
+  const auto any = [](const Node&) { return true; };
+  NodeId best = owner < owners_.size() ? find(owners_[owner], bytes, alignment, any) : kNil;
+  // A stream's own block that is hardly too large is as good as any.
+  if (owner != 0 && (best == kNil || nodes_[best].bytes - bytes > bytes / kBinsPerOctave)) {
+    const NodeId other = find(owners_[0], bytes, alignment, any);
+    if (other != kNil && (best == kNil || nodes_[other].bytes < nodes_[best].bytes)) best = other;
+  }
+  return best == kNil ? kNil : take_from(best, bytes, alignment);
+}
+
+NodeId BlockMap::take_from(NodeId free, std::uint64_t bytes, std::uint64_t alignment) noexcept {
+  if (alignment > unit_) {
+    const Node& node = nodes_[free];
+    const std::uint64_t head = aligned_begin(*node.range, node.offset, alignment) - node.offset;
+    if (head != 0) {
+      leave_bin(free);
+      const NodeId rest = split(free, head);
+      enter_bin(free);
+      enter_bin(rest);
+      if (node.owner != 0) age_after(rest, free);
+      free = rest;
+    }
+  }
+  NodeId live = free;
+  if (nodes_[free].bytes == bytes) {
+    leave_bin(free);
+    leave_age(free);
+  } else {
+    live = cut_front(free, bytes);
+  }
+  nodes_[live].enter(State::Live);
+  return live;
+}
+
+void BlockMap::give(NodeId id, std::uint16_t owner, std::uint64_t epoch) noexcept {
+  Node& node = nodes_[id];
+  node.owner = owner;
+  node.use = owner == 0 ? 0 : epoch;
+  node.tag = 0;
+  merge(id);
+}
+
+bool BlockMap::settle(std::uint16_t owner, std::uint64_t epoch) noexcept {
+  if (owner == 0 || owner >= owners_.size()) return false;
+  bool any = false;
+  for (;;) {
+    const NodeId id = owners_[owner].oldest;
+    if (id == kNil || nodes_[id].use > epoch) return any;
+    leave_bin(id);
+    leave_age(id);
+    nodes_[id].owner = 0;
+    nodes_[id].use = 0;
+    merge(id);
+    any = true;
+  }
+}
+
+Place BlockMap::find_place(const Range& range, std::uint64_t bytes, std::uint64_t alignment,
+                           std::uint64_t granule, std::uint16_t owner) const noexcept {
+  Place best;
+  std::uint64_t least = ~std::uint64_t{0};
+  const auto usable = [&](NodeId id) {
+    return id != kNil && nodes_[id].state() == State::Free &&
+           (nodes_[id].owner == 0 || nodes_[id].owner == owner);
+  };
+  for_each(range, [&](NodeId id, const Node& hole) {
+    if (hole.state() != State::Hole) return;
+    const std::uint64_t hole_end = hole.offset + hole.bytes;
+    const std::uint64_t low = usable(hole.before) ? nodes_[hole.before].offset : hole.offset;
+    const std::uint64_t high =
+        usable(hole.after) ? nodes_[hole.after].offset + nodes_[hole.after].bytes : hole_end;
+    const std::uint64_t begin = aligned_begin(range, low, alignment);
+    if (begin > high || high - begin < bytes) return;
+    const std::uint64_t end = begin + bytes;
+    // From the low end, so that what is left of the hole stays in one piece.
+    const std::uint64_t from = std::max(hole.offset, begin & ~(granule - 1));
+    const std::uint64_t to = std::min(hole_end, align_up(end, granule));
+    if (from >= to) return;
+    if (to - from < least) {
+      least = to - from;
+      best = {id, begin, end, from, to};
+    }
+  });
+  return best;
+}
+
+NodeId BlockMap::detach(NodeId id, std::uint64_t begin, std::uint64_t end) noexcept {
+  const bool free = nodes_[id].state() == State::Free;
+  if (free) leave_bin(id);
+  const auto settle_rest = [&](NodeId rest) {
+    if (free) {
+      enter_bin(rest);
+    } else {
+      nodes_[rest].enter(State::Hole);
+    }
+  };
+  if (nodes_[id].offset < begin) {
+    const NodeId head = id;
+    id = split(head, begin - nodes_[head].offset);
+    settle_rest(head);
+  }
+  if (end < nodes_[id].offset + nodes_[id].bytes) settle_rest(split(id, end - begin));
+  nodes_[id].enter(State::Moving);
+  return id;
+}
+
+void BlockMap::make_hole(NodeId id) noexcept {
+  nodes_[id].enter(State::Hole);
+  nodes_[id].owner = 0;
+  const NodeId before = nodes_[id].before;
+  if (nodes_[id].after != kNil && nodes_[nodes_[id].after].state() == State::Hole) absorb_after(id);
+  if (before != kNil && nodes_[before].state() == State::Hole) absorb_after(before);
+}
+
+NodeId BlockMap::divide(NodeId id, std::uint64_t offset) noexcept {
+  const NodeId rest = split(id, offset - nodes_[id].offset);
+  nodes_[rest].enter(State::Moving);
+  return rest;
+}
+
+void BlockMap::shorten(NodeId id, std::uint64_t end) noexcept {
+  if (nodes_[id].offset + nodes_[id].bytes > end) {
+    make_hole(split(id, end - nodes_[id].offset));
+  }
+}
+
+void BlockMap::enter_bin(NodeId id) noexcept {
+  Node& node = nodes_[id];
+  node.enter(State::Free);
+  Owner& owner = owners_[node.owner];
+  const std::uint32_t bin = bin_of(units(node.bytes));
+  node.previous = kNil;
+  node.next = owner.heads[bin];
+  if (node.next != kNil) nodes_[node.next].previous = id;
+  owner.heads[bin] = id;
+  owner.bins.add(bin);
+  owner.bytes += node.bytes;
+  free_bytes_ += node.bytes;
+  total_free_ += node.bytes;
+}
+
+void BlockMap::leave_bin(NodeId id) noexcept {
+  Node& node = nodes_[id];
+  Owner& owner = owners_[node.owner];
+  const std::uint32_t bin = bin_of(units(node.bytes));
+  (node.previous == kNil ? owner.heads[bin] : nodes_[node.previous].next) = node.next;
+  if (node.next != kNil) nodes_[node.next].previous = node.previous;
+  if (owner.heads[bin] == kNil) owner.bins.remove(bin);
+  owner.bytes -= node.bytes;
+  free_bytes_ -= node.bytes;
+  total_free_ -= node.bytes;
+  node.next = node.previous = kNil;
+}
+
+void BlockMap::age_after(NodeId id, NodeId before) noexcept {
+  Node& node = nodes_[id];
+  Owner& owner = owners_[node.owner];
+  node.earlier = before;
+  NodeId& link = before == kNil ? owner.oldest : nodes_[before].later;
+  node.later = link;
+  link = id;
+  (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = id;
+}
+
+void BlockMap::leave_age(NodeId id) noexcept {
+  Node& node = nodes_[id];
+  if (node.owner == 0) return;
+  Owner& owner = owners_[node.owner];
+  (node.earlier == kNil ? owner.oldest : nodes_[node.earlier].later) = node.later;
+  (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = node.earlier;
+  node.later = node.earlier = kNil;
+}
+
+NodeId BlockMap::split(NodeId id, std::uint64_t bytes) noexcept {
+  const NodeId rest = nodes_.add();
+  Node& node = nodes_[id];
+  Node& tail = nodes_[rest];
+  tail.offset = node.offset + bytes;
+  tail.bytes = node.bytes - bytes;
+  tail.use = node.use;
+  tail.owner = node.owner;
+  tail.range = node.range;
+  tail.before = id;
+  tail.after = node.after;
+  if (node.after != kNil) nodes_[node.after].before = rest;
+  node.after = rest;
+  node.bytes = bytes;
+  return rest;
+}
+
+NodeId BlockMap::cut_front(NodeId free, std::uint64_t bytes) noexcept {
+  const NodeId front = nodes_.add();
+  Node& node = nodes_[free];
+  Node& cut = nodes_[front];
+  cut.offset = node.offset;
+  cut.bytes = bytes;
+  cut.owner = node.owner;
+  cut.range = node.range;
+  cut.before = node.before;
+  cut.after = free;
+  (node.before == kNil ? node.range->first : nodes_[node.before].after) = front;
+  node.before = front;
+  node.offset += bytes;
+  if (bin_of(units(node.bytes)) == bin_of(units(node.bytes - bytes))) {
+    node.bytes -= bytes;
+    owners_[node.owner].bytes -= bytes;
+    free_bytes_ -= bytes;
+    total_free_ -= bytes;
+  } else {
+    leave_bin(free);
+    node.bytes -= bytes;
+    enter_bin(free);
+  }
+  return front;
+}
+
+void BlockMap::absorb_after(NodeId id) noexcept {
+  Node& node = nodes_[id];
+  const NodeId gone = node.after;
+  node.bytes += nodes_[gone].bytes;
+  node.after = nodes_[gone].after;
+  if (node.after != kNil) nodes_[node.after].before = id;
+  nodes_.remove(gone);
+}
+
+bool BlockMap::may_merge(const Node& a, const Node& b) const noexcept {
+  return b.state() == State::Free && (a.owner == b.owner || a.owner == 0 || b.owner == 0);
+}
+
+void BlockMap::merge(NodeId id) noexcept {
+  // A neighbour that is as young as the whole keeps its place among its owner's.
+  NodeId anchor = kNil;
+  Node* node = &nodes_[id];
+  for (const bool after : {true, false}) {
+    const NodeId other = after ? node->after : node->before;
+    if (other == kNil || !may_merge(*node, nodes_[other])) continue;
+    Node& neighbour = nodes_[other];
+    leave_bin(other);
+    if (neighbour.owner != 0) {
+      if (neighbour.use >= node->use) {
+        if (anchor != kNil) leave_age(anchor);
+        anchor = other;
+      } else {
+        leave_age(other);
+      }
+      node->owner = neighbour.owner;
+      node->use = std::max(node->use, neighbour.use);
+    }
+    if (after) {
+      if (anchor == other) {
+        replace_age(other, id);
+        anchor = id;
+      }
+      absorb_after(id);
+    } else {
+      if (anchor != kNil && anchor != other) replace_age(anchor, other);
+      if (anchor != kNil) anchor = other;
+      neighbour.owner = node->owner;
+      neighbour.use = node->use;
+      absorb_after(other);
+      id = other;
+      node = &neighbour;
+    }
+  }
+  enter_bin(id);
+  if (node->owner == 0 || anchor != kNil) return;
+  // Blocks come in order, but for new memory, which nobody has used.
+  const Owner& owner = owners_[node->owner];
+  NodeId before = owner.newest;
+  if (owner.oldest == kNil || node->use <= nodes_[owner.oldest].use) before = kNil;
+  while (before != kNil && nodes_[before].use > node->use) before = nodes_[before].earlier;
+  age_after(id, before);
+}
+
+void BlockMap::replace_age(NodeId from, NodeId to) noexcept {
+  Node& old = nodes_[from];
+  Node& node = nodes_[to];
+  Owner& owner = owners_[old.owner];
+  node.earlier = old.earlier;
+  node.later = old.later;
+  (node.earlier == kNil ? owner.oldest : nodes_[node.earlier].later) = to;
+  (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = to;
+  old.earlier = old.later = kNil;
+}
+
+std::string BlockMap::check() const {
+  std::uint64_t free = 0;
+  std::size_t free_nodes = 0;
+  for (const Range& range : ranges_) {
+    std::uint64_t at = 0;
+    NodeId before = kNil;
+    for (NodeId id = range.first; id != kNil; before = id, id = nodes_[id].after) {
+      const Node& node = nodes_[id];
+      if (node.range != &range) return format("node %u is in another range", id);
+      if (node.offset != at || node.bytes == 0 || node.bytes % unit_ != 0) {
+        return format("node %u begins at %llu, not %llu", id,
+                      static_cast<unsigned long long>(node.offset),
+                      static_cast<unsigned long long>(at));
+      }
+      if (node.before != before) return format("node %u has a wrong neighbour", id);
+      if (node.state() == State::Unused) return format("node %u is not in use", id);
+      if (before != kNil && node.state() == State::Hole && nodes_[before].state() == State::Hole) {
+        return format("holes %u and %u are not one", before, id);
+      }
+      if (node.state() == State::Free) {
+        free += node.bytes;
+        ++free_nodes;
+        if (before != kNil && nodes_[before].state() == State::Free &&
+            may_merge(node, nodes_[before])) {
+          return format("nodes %u and %u are not merged", before, id);
+        }
+      }
+      at += node.bytes;
+    }
+    if (at != range.bytes) return "a range is not covered";
+  }
+  if (free != free_bytes_) return "the sum of free bytes is wrong";
+  std::size_t listed = 0;
+  for (std::size_t slot = 0; slot < owners_.size(); ++slot) {
+    const Owner& owner = owners_[slot];
+    std::uint64_t bytes = 0;
+    std::size_t members = 0;
+    for (std::uint32_t bin = 0; bin < owner.heads.size(); ++bin) {
+      if ((owner.bins.at_or_after(bin) == bin) != (owner.heads[bin] != kNil)) {
+        return format("bin %u of owner %zu is marked wrongly", bin, slot);
+      }
+      for (NodeId id = owner.heads[bin]; id != kNil; id = nodes_[id].next) {
+        const Node& node = nodes_[id];
+        if (node.state() != State::Free || node.owner != slot || bin_of(units(node.bytes)) != bin) {
+          return format("node %u is in a bin it does not belong to", id);
+        }
+        bytes += node.bytes;
+        ++members;
+      }
+    }
+    if (bytes != owner.bytes) return format("the bytes of owner %zu are wrong", slot);
+    std::size_t aged = 0;
+    std::uint64_t last = 0;
+    for (NodeId id = owner.oldest; id != kNil; id = nodes_[id].later, ++aged) {
+      if (nodes_[id].use < last) return format("node %u is older than the one before it", id);
+      last = nodes_[id].use;
+    }
+    if (slot != 0 && aged != members) return format("owner %zu has lost a block's age", slot);
+    listed += members;
+  }
+  return listed == free_nodes ? std::string() : "a free block is in no bin";
+}
+
+}  // namespace miniinfer::pool

@@ -1,0 +1,385 @@
+// How the pool gets memory from the driver, moves it and gives it back. The driver is called
+// without the pool's lock; what is under way is Moving meanwhile.
+
+#include <algorithm>
+
+#include "core/base/checked_math.hpp"
+#include "core/base/format.hpp"
+#include "core/memory/pool/pool.hpp"
+#include "core/memory/request.hpp"
+
+namespace miniinfer::pool {
+namespace {
+
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+// Mapping costs by the piece, and only whole pieces can be moved.
+constexpr std::uint64_t kLargestPiece = 64 * kMiB;
+constexpr std::uint64_t kPiecesPerPool = 128;
+constexpr std::uint64_t kPiecesPerBlock = 32;
+// Segments, where nothing can be mapped.
+constexpr std::uint64_t kSmallestSegment = 2 * kMiB;
+constexpr std::uint64_t kLargestSegment = 256 * kMiB;
+constexpr std::uint64_t kSegmentsPerPool = 8;
+// Addresses for each lifetime, in multiples of the memory there is: moved memory leaves holes.
+constexpr std::uint64_t kAddressesPerByte = 2;
+constexpr std::uint64_t kAddressesWhereUnknown = std::uint64_t{64} << 30;
+
+}  // namespace
+
+Status Pool::take_budget(std::uint64_t bytes) noexcept {
+  const Budget* const refuses = budget_->take(bytes);
+  if (refuses == nullptr) return {};
+  return {
+      Code::LimitExceeded,
+      format("%s more for %s: %s are in use of the %s that %s may have",
+             format_bytes(bytes).c_str(), device_.c_str(), format_bytes(refuses->used()).c_str(),
+             format_bytes(refuses->limit()).c_str(), refuses->name().c_str()),
+      "raise the memory limit or use a smaller batch"};
+}
+
+Status Pool::grow(const Wanted& wanted, bool sparing) noexcept {
+  Section& section = *wanted.section;
+  if (granule_ != 0 && section.range == nullptr && !section.segments_only) open_range(section);
+  Status status;
+  if (section.range != nullptr) {
+    status = grow_range(wanted, sparing);
+    if (status.code() != Code::NotFound) return status;  // there are addresses for it
+  }
+  status = grow_segments(wanted);
+  if (!sparing && !status.ok() && release_free(0) > 0) status = grow_segments(wanted);
+  return status;
+}
+
+void Pool::open_range(Section& section) noexcept {
+  const std::uint64_t total = upstream_->info().total_bytes;
+  std::uint64_t bytes = total == 0 ? kAddressesWhereUnknown : total * kAddressesPerByte;
+  bytes = align_up(bytes, granule_);
+  driver_calls_.fetch_add(1, std::memory_order_relaxed);
+  const Result<Block> addresses = upstream_->reserve_addresses(bytes);
+  section.segments_only = !addresses;
+  if (!addresses) return;
+  Range range;
+  range.handle = addresses->handle;
+  range.host = addresses->host;
+  range.base = upstream_->properties().flat_address ? addresses->handle : 0;
+  range.bytes = bytes;
+  range.section = static_cast<std::uint32_t>(&section - sections_.data());
+  const std::lock_guard lock(lock_);
+  section.range = section.map.add_range(range, State::Hole);
+}
+
+std::vector<Pool::Move> Pool::choose_moves(const Section* section, const Place& place,
+                                           std::uint64_t most) noexcept {
+  std::vector<Move> moves;
+  for (Section& from : sections_) {
+    if (from.range == nullptr) continue;
+    from.map.for_each_unowned([&](NodeId id, const Node& node) {
+      if (most == 0 || node.bytes < granule_) return false;
+      if (node.range != from.range || !nodes_.reserve(4)) return true;
+      // Pieces that lie in the block side by side, from its end, and not where the memory is
+      // wanted.
+      const std::uint64_t end = node.offset + node.bytes;
+      Move move;
+      auto piece = from.pieces.lower_bound(end);
+      while (piece != from.pieces.begin()) {
+        --piece;
+        const std::uint64_t begins = piece->first, ends = begins + piece->second.bytes;
+        if (begins < node.offset) break;
+        const bool usable = ends <= end && piece->second.bytes <= most &&
+                            !(&from == section && begins < place.end && ends > place.begin);
+        if (!usable) {
+          if (move.pieces.empty()) continue;
+          break;
+        }
+        move.pieces.insert(move.pieces.begin(), *piece);
+        most -= piece->second.bytes;
+      }
+      if (move.pieces.empty()) return true;
+      const auto& [last, last_piece] = move.pieces.back();
+      move.section = &from;
+      move.node = from.map.detach(id, move.pieces.front().first, last + last_piece.bytes);
+      moves.push_back(std::move(move));
+      return true;
+    });
+  }
+  return moves;
+}
+
+Status Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
+  Growth growth(*wanted.section);
+  std::uint64_t missing = 0, piece_bytes = granule_;
+  {
+    const std::lock_guard lock(lock_);
+    if (!nodes_.reserve(16)) return {Code::OutOfMemory, "no host memory to keep books of blocks"};
+    const Place place = growth.section.map.find_place(*growth.section.range, wanted.bytes,
+                                                      wanted.alignment, granule_, wanted.slot);
+    if (place.hole == kNil) return {Code::NotFound, "no addresses"};
+    missing = place.missing_end - place.missing_begin;
+    if (!sparing || reserved_ + missing > spare_target(wanted.bytes)) {
+      growth.moves = choose_moves(&growth.section, place, missing);
+    }
+    growth.node = growth.section.map.detach(place.hole, place.missing_begin, place.missing_end);
+    growth.begin = growth.end = place.missing_begin;
+    while (piece_bytes * 2 <= kLargestPiece &&
+           (piece_bytes * 2 <= reserved_ / kPiecesPerPool ||
+            piece_bytes * 2 <= wanted.bytes / kPiecesPerBlock)) {
+      piece_bytes *= 2;
+    }
+  }
+  std::uint64_t fresh = missing;
+  for (const Move& move : growth.moves) fresh -= move.bytes();
+  Status status = take_budget(fresh);
+  if (!status.ok() && !sparing && release_free(0) > 0) status = take_budget(fresh);
+  if (status.ok()) {
+    status = map_moved(growth);
+    for (std::uint64_t left = fresh; left != 0 && status.ok();) {
+      const std::uint64_t bytes = std::min(left, piece_bytes);
+      status = map_new(growth, bytes);
+      if (status.code() == Code::OutOfMemory && !sparing && release_free(0) > 0) {
+        status = map_new(growth, bytes);
+      }
+      left -= bytes;
+    }
+    if (growth.end > growth.begin) {
+      const Status access = upstream_->set_access(addresses(*growth.section.range), growth.begin,
+                                                  growth.end - growth.begin);
+      driver_calls_.fetch_add(1, std::memory_order_relaxed);
+      if (!access.ok()) {
+        unmap_all(growth);
+        status = access;
+      }
+    }
+    budget_->give(fresh - growth.made);
+  }
+  finish(growth, wanted.slot);
+  return status;
+}
+
+Block Pool::addresses(const Range& range) noexcept {
+  return {range.handle, 0, range.bytes, range.host};
+}
+
+Status Pool::map_moved(Growth& growth) noexcept {
+  for (Move& move : growth.moves) {
+    for (const auto& [offset, piece] : move.pieces) {
+      driver_calls_.fetch_add(2, std::memory_order_relaxed);
+      Status status = upstream_->unmap(addresses(*move.section->range), offset, piece.bytes);
+      if (!status.ok()) return status;
+      ++move.unmapped;
+      status =
+          upstream_->map(addresses(*growth.section.range), growth.end, piece.physical, piece.bytes);
+      if (!status.ok()) {
+        destroy(piece);
+        growth.lost += piece.bytes;
+        return status;
+      }
+      growth.pieces.emplace_back(growth.end, piece);
+      growth.end += piece.bytes;
+      moves_.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  return {};
+}
+
+Status Pool::map_new(Growth& growth, std::uint64_t bytes) noexcept {
+  driver_calls_.fetch_add(2, std::memory_order_relaxed);
+  const Result<MemoryUpstream::Physical> physical = upstream_->create_physical(bytes);
+  if (!physical) return physical.status();
+  count_segment();
+  const Piece piece{bytes, *physical};
+  Status status = upstream_->map(addresses(*growth.section.range), growth.end, *physical, bytes);
+  if (!status.ok()) {
+    destroy(piece);
+    return status;
+  }
+  growth.pieces.emplace_back(growth.end, piece);
+  growth.end += bytes;
+  growth.made += bytes;
+  return {};
+}
+
+void Pool::unmap_all(Growth& growth) noexcept {
+  for (const auto& [offset, piece] : growth.pieces) {
+    driver_calls_.fetch_add(1, std::memory_order_relaxed);
+    static_cast<void>(upstream_->unmap(addresses(*growth.section.range), offset, piece.bytes));
+    destroy(piece);
+  }
+  // Made ones were not counted yet; the others were.
+  growth.lost += growth.end - growth.begin - growth.made;
+  growth.made = 0;
+  growth.end = growth.begin;
+  growth.pieces.clear();
+}
+
+void Pool::destroy(const Piece& piece) noexcept {
+  driver_calls_.fetch_add(1, std::memory_order_relaxed);
+  device_frees_.fetch_add(1, std::memory_order_relaxed);
+  segments_.fetch_sub(1, std::memory_order_relaxed);
+  upstream_->destroy_physical(piece.physical);
+}
+
+void Pool::count_segment() noexcept {
+  device_allocs_.fetch_add(1, std::memory_order_relaxed);
+  const std::uint64_t now = segments_.fetch_add(1, std::memory_order_relaxed) + 1;
+  peak_segments_.store(std::max(peak_segments_.load(std::memory_order_relaxed), now),
+                       std::memory_order_relaxed);
+}
+
+void Pool::finish(Growth& growth, std::uint16_t slot) noexcept {
+  budget_->give(growth.lost);
+  const std::lock_guard lock(lock_);
+  for (const Move& move : growth.moves) settle_move(move);
+  add_reserved(growth.made);
+  remove_reserved(growth.lost);
+  BlockMap& map = growth.section.map;
+  if (growth.end == growth.begin) return map.make_hole(growth.node);
+  growth.section.pieces.insert(growth.pieces.begin(), growth.pieces.end());
+  map.shorten(growth.node, growth.end);
+  // Nobody has used it, but it is for this stream, whoever has the blocks beside it.
+  map.give(growth.node, slot, 0);
+}
+
+void Pool::settle_move(const Move& move) noexcept {
+  BlockMap& map = move.section->map;
+  for (std::size_t i = 0; i < move.unmapped; ++i) move.section->pieces.erase(move.pieces[i].first);
+  if (move.unmapped == move.pieces.size()) return map.make_hole(move.node);
+  NodeId mapped = move.node;
+  if (move.unmapped != 0) {
+    mapped = map.divide(move.node, move.pieces[move.unmapped].first);
+    map.make_hole(move.node);
+  }
+  map.give(mapped, StreamOrder::kNobody, 0);
+}
+
+void Pool::add_reserved(std::uint64_t bytes) noexcept {
+  reserved_ += bytes;
+  reserved_total_ += bytes;
+  peak_reserved_ = std::max(peak_reserved_, reserved_);
+}
+
+void Pool::remove_reserved(std::uint64_t bytes) noexcept {
+  reserved_ -= bytes;
+  released_total_ += bytes;
+}
+
+Status Pool::grow_segments(const Wanted& wanted) noexcept {
+  Section& section = *wanted.section;
+  std::uint64_t usual = kSmallestSegment;
+  {
+    const std::lock_guard lock(lock_);
+    if (!nodes_.reserve(16)) return {Code::OutOfMemory, "no host memory to keep books of blocks"};
+    while (usual * 2 <= kLargestSegment && usual * 2 <= reserved_ / kSegmentsPerPool) usual *= 2;
+  }
+  const std::uint64_t most = upstream_->properties().max_bytes;
+  std::uint64_t bytes = std::max(usual, wanted.bytes);
+  if (most != 0) bytes = std::max(std::min(bytes, most & ~(unit_ - 1)), wanted.bytes);
+  Status status;
+  // What is usual, or else what is needed.
+  for (;;) {
+    status = take_budget(bytes);
+    if (status.ok()) {
+      driver_calls_.fetch_add(1, std::memory_order_relaxed);
+      Result<Block> block = upstream_->allocate_raw(bytes, wanted.alignment, Stream{});
+      if (block) return add_segment(section, *block);
+      budget_->give(bytes);
+      status = block.status();
+    }
+    if (bytes == wanted.bytes) return status;
+    bytes = wanted.bytes;
+  }
+}
+
+Status Pool::add_segment(Section& section, const Block& block) noexcept {
+  count_segment();
+  Range range;
+  range.handle = block.handle;
+  range.host = block.host;
+  range.base = block.offset + (upstream_->properties().flat_address ? block.handle : 0);
+  range.origin = block.offset;
+  range.bytes = block.bytes;
+  range.section = static_cast<std::uint32_t>(&section - sections_.data());
+  const std::lock_guard lock(lock_);
+  section.map.add_range(range, State::Free);
+  add_reserved(block.bytes);
+  return {};
+}
+
+std::uint64_t Pool::release_free(std::uint64_t keep_bytes) noexcept {
+  std::vector<Move> moves;
+  std::vector<Range> segments;
+  {
+    const std::lock_guard lock(lock_);
+    if (reserved_ <= keep_bytes) return 0;
+    moves = choose_moves(nullptr, {}, reserved_ - keep_bytes);
+    std::uint64_t left = reserved_ - keep_bytes;
+    for (const Move& move : moves) left -= move.bytes();
+    for (Section& section : sections_) {
+      const std::size_t before = segments.size();
+      for (const Range& range : section.map.ranges()) {
+        if (&range == section.range || range.bytes > left || !section.map.is_unused(range))
+          continue;
+        segments.push_back(range);
+        left -= range.bytes;
+      }
+      for (std::size_t i = before; i < segments.size(); ++i) {
+        section.map.remove_range(segments[i].first);
+      }
+    }
+  }
+  std::uint64_t released = 0;
+  for (Move& move : moves) {
+    for (const auto& [offset, piece] : move.pieces) {
+      driver_calls_.fetch_add(1, std::memory_order_relaxed);
+      if (!upstream_->unmap(addresses(*move.section->range), offset, piece.bytes).ok()) break;
+      destroy(piece);
+      ++move.unmapped;
+      released += piece.bytes;
+    }
+  }
+  for (const Range& range : segments) {
+    give_segment(range);
+    released += range.bytes;
+  }
+  budget_->give(released);
+  const std::lock_guard lock(lock_);
+  for (const Move& move : moves) settle_move(move);
+  remove_reserved(released);
+  return released;
+}
+
+void Pool::give_segment(const Range& range) noexcept {
+  driver_calls_.fetch_add(1, std::memory_order_relaxed);
+  device_frees_.fetch_add(1, std::memory_order_relaxed);
+  segments_.fetch_sub(1, std::memory_order_relaxed);
+  upstream_->deallocate_raw({range.handle, range.origin, range.bytes, range.host}, Stream{});
+}
+
+void Pool::release_section(Section& section) noexcept {
+  std::uint64_t bytes = 0;
+  for (const Range& range : section.map.ranges()) {
+    if (&range == section.range) continue;
+    give_segment(range);
+    bytes += range.bytes;
+  }
+  for (const auto& [offset, piece] : section.pieces) {
+    static_cast<void>(upstream_->unmap(addresses(*section.range), offset, piece.bytes));
+    destroy(piece);
+    bytes += piece.bytes;
+  }
+  if (section.range != nullptr) upstream_->release_addresses(addresses(*section.range));
+  budget_->give(bytes);
+}
+
+std::uint64_t Pool::trim(std::uint64_t keep_bytes) noexcept {
+  const std::lock_guard slow(slow_);
+  poll();
+  empty_caches();
+  return release_free(keep_bytes);
+}
+
+void Pool::set_limit(std::uint64_t bytes) noexcept {
+  budget_->set_limit(bytes);
+  if (budget_->used() > bytes) trim(bytes);
+}
+
+}  // namespace miniinfer::pool

@@ -1,0 +1,242 @@
+// What a request does that no free block serves, from the cheapest step to the dearest. After each
+// step that changed something the free blocks are looked at again.
+
+#include <algorithm>
+
+#include "core/base/format.hpp"
+#include "core/memory/pool/pool.hpp"
+#include "core/memory/request.hpp"
+
+namespace miniinfer::pool {
+
+Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
+  retries_.fetch_add(1, std::memory_order_relaxed);
+  NodeId id = kNil;
+  const auto look = [&] {
+    const std::lock_guard lock(lock_);
+    id = take(wanted);
+    return id != kNil;
+  };
+  const std::lock_guard slow(slow_);
+  if (look()) return id;  // another thread was here meanwhile
+  if (poll() && look()) return id;
+  if (empty_caches() && look()) return id;
+  // Memory that is moved must not be in use. Waiting for the stream's own work costs what asking
+  // the driver for memory often costs, and comes up only where more than enough is reserved.
+  if (wants_moves(wanted) && finish_own(wanted.slot) && look()) return id;
+  // What is made may be taken by a thread that does not come this way: then once more.
+  Status cause = grow(wanted, /*sparing=*/true);
+  for (int turn = 0; cause.ok() && turn < kTurns; ++turn) {
+    if (look()) return id;
+    cause = grow(wanted, /*sparing=*/true);
+  }
+  if (cause.code() != Code::OutOfMemory && cause.code() != Code::LimitExceeded) return cause;
+  Result<NodeId> stolen = steal(wanted);
+  if (!stolen || *stolen != kNil) return stolen;
+  if (sync_all() && look()) return id;
+  cause = grow(wanted, /*sparing=*/false);
+  for (int turn = 0; cause.ok() && turn < kTurns; ++turn) {
+    if (look()) return id;
+    cause = grow(wanted, /*sparing=*/false);
+  }
+  return describe_failure(wanted, cause);
+}
+
+bool Pool::settle(std::uint16_t slot) noexcept {
+  bool any = false;
+  const std::uint64_t done = order_.done(slot);
+  for (Section& section : sections_) any |= section.map.settle(slot, done);
+  const auto ready = [&](const Waiting& waiting) {
+    return std::all_of(waiting.uses.begin(), waiting.uses.end(),
+                       [&](const auto& use) { return order_.done(use.first) >= use.second; });
+  };
+  std::erase_if(waiting_, [&](const Waiting& waiting) {
+    if (!ready(waiting)) return false;
+    sections_[nodes_[waiting.node].range->section].map.give(waiting.node, waiting.owner,
+                                                            waiting.epoch);
+    return any = true;
+  });
+  return any;
+}
+
+bool Pool::poll() noexcept {
+  bool any = false;
+  std::size_t slots = 0;
+  {
+    const std::lock_guard lock(lock_);
+    slots = order_.end();
+  }
+  for (std::uint16_t slot = 1; slot < slots; ++slot) {
+    for (;;) {
+      StreamOrder::Recorded oldest;
+      {
+        const std::lock_guard lock(lock_);
+        const StreamOrder::Recorded* const at = order_.oldest(slot);
+        if (at == nullptr || order_.captures(slot)) break;
+        oldest = *at;
+      }
+      driver_calls_.fetch_add(1, std::memory_order_relaxed);
+      const Result<bool> done = upstream_->done(oldest.event);
+      if (!done || !*done) break;
+      std::vector<StreamOrder::Recorded> events;
+      {
+        const std::lock_guard lock(lock_);
+        events = order_.finished(slot, oldest.epoch);
+        any |= settle(slot);
+      }
+      drop(std::move(events));
+    }
+  }
+  return any;
+}
+
+bool Pool::empty_caches() noexcept {
+  const std::vector<ThreadCache*> closed =
+      close_caches([](const ThreadCache& cache) { return cache.held_bytes.read() != 0; });
+  if (closed.empty()) return false;
+  {
+    const std::lock_guard lock(lock_);
+    for (ThreadCache* cache : closed) {
+      for (const auto& shelf : cache->shelves()) empty(*cache, *shelf);
+    }
+  }
+  for (ThreadCache* cache : closed) cache->open();
+  return true;
+}
+
+void Pool::drop(std::vector<StreamOrder::Recorded> events) noexcept {
+  for (const StreamOrder::Recorded& recorded : events) spare_events_.push_back(recorded.event);
+}
+
+Status Pool::record(std::uint16_t slot) noexcept {
+  Stream stream;
+  {
+    const std::lock_guard lock(lock_);
+    stream = order_.stream(slot);
+  }
+  MemoryUpstream::Event event;
+  driver_calls_.fetch_add(1, std::memory_order_relaxed);
+  if (spare_events_.empty()) {
+    driver_calls_.fetch_add(1, std::memory_order_relaxed);
+    Result<MemoryUpstream::Event> made = upstream_->create_event();
+    if (!made) return made.status();
+    event = *made;
+  } else {
+    event = spare_events_.back();
+    spare_events_.pop_back();
+  }
+  // The epoch ends before the event is put there: what another thread gives back in between belongs
+  // to the next one, and is covered all the same.
+  {
+    const std::lock_guard lock(lock_);
+    order_.recorded(slot, event);
+  }
+  Status status = upstream_->record(event, stream);
+  if (status.ok()) return status;
+  // An event that marks nothing would look done.
+  const std::lock_guard lock(lock_);
+  order_.forget_newest(slot);
+  spare_events_.push_back(event);
+  return status;
+}
+
+Result<NodeId> Pool::steal(const Wanted& wanted) noexcept {
+  if (wanted.slot == StreamOrder::kNobody) return kNil;
+  BlockMap& map = wanted.section->map;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    std::uint16_t owner = 0;
+    std::uint64_t epoch = 0;
+    StreamOrder::Recorded covering{0, {}};
+    {
+      const std::lock_guard lock(lock_);
+      if (order_.captures(wanted.slot) || !nodes_.reserve(8)) return kNil;
+      NodeId id = map.find_foreign(
+          wanted.bytes, wanted.alignment, wanted.slot,
+          [&](const Node& node) { return node.use <= order_.seen(wanted.slot, node.owner); });
+      if (id != kNil) {
+        id = map.take_from(id, wanted.bytes, wanted.alignment);
+        prepare(id, wanted);
+        return id;
+      }
+      id = map.find_foreign(wanted.bytes, wanted.alignment, wanted.slot,
+                            [&](const Node& node) { return !order_.captures(node.owner); });
+      if (id == kNil) return kNil;
+      owner = nodes_[id].owner;
+      epoch = nodes_[id].use;
+      const StreamOrder::Recorded* const newest = order_.newest(owner);
+      if (newest != nullptr && newest->epoch >= epoch) covering = *newest;
+    }
+    if (covering.epoch == 0) {
+      if (Status status = record(owner); !status.ok()) return status;
+      const std::lock_guard lock(lock_);
+      covering = *order_.newest(owner);
+    }
+    driver_calls_.fetch_add(1, std::memory_order_relaxed);
+    if (Status status = upstream_->wait(covering.event, wanted.request->stream); !status.ok()) {
+      return status;
+    }
+    const std::lock_guard lock(lock_);
+    order_.waits(wanted.slot, owner, covering.epoch);
+  }
+  return kNil;
+}
+
+bool Pool::wants_moves(const Wanted& wanted) const noexcept {
+  const std::lock_guard lock(lock_);
+  return wanted.section->range != nullptr && !order_.captures(wanted.slot) &&
+         reserved_ + wanted.bytes > spare_target(wanted.bytes);
+}
+
+bool Pool::finish_own(std::uint16_t slot) noexcept {
+  {
+    const std::lock_guard lock(lock_);
+    bool has_blocks = false;
+    for (const Section& section : sections_) has_blocks |= section.map.owned_bytes(slot) != 0;
+    if (slot == StreamOrder::kNobody || !has_blocks) return false;
+  }
+  return record(slot).ok() && sync_newest(slot);
+}
+
+bool Pool::sync_newest(std::uint16_t slot) noexcept {
+  StreamOrder::Recorded newest{0, {}};
+  {
+    const std::lock_guard lock(lock_);
+    newest = *order_.newest(slot);
+  }
+  driver_calls_.fetch_add(1, std::memory_order_relaxed);
+  syncs_.fetch_add(1, std::memory_order_relaxed);
+  if (!upstream_->sync(newest.event).ok()) return false;
+  std::vector<StreamOrder::Recorded> events;
+  bool any = false;
+  {
+    const std::lock_guard lock(lock_);
+    events = order_.finished(slot, newest.epoch);
+    any = settle(slot);
+  }
+  drop(std::move(events));
+  return any;
+}
+
+bool Pool::sync_all() noexcept {
+  bool any = false;
+  std::size_t slots = 0;
+  {
+    const std::lock_guard lock(lock_);
+    slots = order_.end();
+  }
+  for (std::uint16_t slot = 1; slot < slots; ++slot) {
+    bool has_blocks = false;
+    {
+      const std::lock_guard lock(lock_);
+      if (!order_.is_used(slot) || order_.captures(slot)) continue;
+      for (const Section& section : sections_) has_blocks |= section.map.owned_bytes(slot) != 0;
+      for (const Waiting& waiting : waiting_) {
+        for (const auto& use : waiting.uses) has_blocks |= use.first == slot;
+      }
+    }
+    if (has_blocks && record(slot).ok()) any |= sync_newest(slot);
+  }
+  return any;
+}
+
+}  // namespace miniinfer::pool

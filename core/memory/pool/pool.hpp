@@ -1,0 +1,240 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/memory/budget.hpp"
+#include "core/memory/pool/block_map.hpp"
+#include "core/memory/pool/spin_lock.hpp"
+#include "core/memory/pool/stream_order.hpp"
+#include "core/memory/pool/thread_cache.hpp"
+#include "core/memory/upstream.hpp"
+#include "miniinfer/pool_allocator.hpp"
+
+namespace miniinfer::pool {
+
+// The pool: blocks, streams and threads put together. Three ways lead to a block, each tried where
+// the one before gave nothing:
+//
+//   the thread's own cache   no lock
+//   the free blocks          a lock for some tens of nanoseconds; no driver call, log or callback
+//   the ladder (ladder.cpp)  one thread at a time, which calls the driver without that lock
+class Pool final : public PoolAllocator {
+ public:
+  Pool(std::shared_ptr<MemoryUpstream> upstream, std::string device, const PoolOptions& options,
+       std::shared_ptr<Budget> budget);
+  ~Pool() override;
+
+  Result<Block> allocate(const MemoryRequest& request) noexcept override;
+  void deallocate(Block block, Stream stream) noexcept override;
+  MemoryStats stats() const noexcept override;
+  MemoryInfo info() const noexcept override { return upstream_->info(); }
+
+  Status add_stream(Stream stream) noexcept override;
+  void remove_stream(Stream stream) noexcept override;
+  void synced(Stream stream) noexcept override;
+  void record_use(const Block& block, Stream stream) noexcept override;
+  Result<CaptureId> begin_capture(Stream stream) noexcept override;
+  void end_capture(CaptureId capture) noexcept override;
+  void release_capture(CaptureId capture) noexcept override;
+  std::uint64_t trim(std::uint64_t keep_bytes) noexcept override;
+  void set_limit(std::uint64_t bytes) noexcept override;
+  PoolStats pool_stats() const noexcept override;
+  std::string check() const override;
+
+  // A thread ends: its blocks go to all.
+  void retire(ThreadCache* cache) noexcept;
+
+ private:
+  static constexpr std::size_t kLifetimes = 4;
+  // In a node's tag: it is used by several streams, or is none for a thread's cache.
+  static constexpr std::uint16_t kTagUsed = 0x8000;
+  static constexpr std::uint16_t kTagSpecial = 0x4000;
+  // How often what one thread made may be taken by others before it gives up.
+  static constexpr int kTurns = 16;
+
+  struct Piece {
+    std::uint64_t bytes = 0;
+    MemoryUpstream::Physical physical;
+  };
+  // All blocks of one lifetime.
+  struct Section {
+    Section(NodeTable& nodes, std::uint64_t unit, std::uint64_t& total_free)
+        : map(nodes, unit, total_free) {}
+    BlockMap map;
+    Range* range = nullptr;  // mapped piece by piece; null: segments
+    bool segments_only = false;
+    std::map<std::uint64_t, Piece> pieces;  // by offset in the range
+  };
+  // A block that was given back and waits for work of several streams.
+  struct Waiting {
+    NodeId node;
+    std::uint16_t owner;
+    std::uint64_t epoch;
+    std::vector<std::pair<std::uint16_t, std::uint64_t>> uses;  // slot, epoch
+  };
+  struct Capture {
+    std::uint16_t slot;
+    bool recording;
+    std::vector<NodeId> held;
+  };
+  // A request on its way.
+  struct Wanted {
+    const MemoryRequest* request;
+    std::uint64_t bytes;  // rounded to units
+    std::uint64_t alignment;
+    std::uint16_t slot;
+    Section* section;
+  };
+  // Pieces side by side that are taken from where they are, in one node.
+  struct Move {
+    Section* section = nullptr;
+    NodeId node = kNil;
+    std::vector<std::pair<std::uint64_t, Piece>> pieces;  // by offset
+    std::size_t unmapped = 0;                             // of them, the first
+
+    std::uint64_t bytes() const noexcept {
+      return pieces.back().first + pieces.back().second.bytes - pieces.front().first;
+    }
+  };
+  // Memory on its way to addresses [begin, end) of a section, in one node.
+  struct Growth {
+    explicit Growth(Section& to) : section(to) {}
+
+    Section& section;
+    NodeId node = kNil;
+    std::uint64_t begin = 0, end = 0;
+    std::vector<Move> moves;
+    std::vector<std::pair<std::uint64_t, Piece>> pieces;  // mapped there
+    std::uint64_t made = 0;                               // bytes of new pieces among them
+    std::uint64_t lost = 0;                               // bytes of moved pieces that are no more
+  };
+
+  // pool.cpp
+  [[gnu::always_inline]] ThreadCache* my_cache() noexcept;
+  ThreadCache* make_my_cache() noexcept;
+  std::uint16_t slot_of(Stream stream) const noexcept;  // with the lock
+  [[gnu::always_inline]] Block hand_out(NodeId id, std::uint64_t requested) const noexcept;
+  // Null for what was given back, or never came from here.
+  Node* find_live(const Block& block) const noexcept {
+    Node* const node = nodes_.find(static_cast<NodeId>(block.token));
+    if (node == nullptr || node->state() != State::Live ||
+        node->word.load(std::memory_order_relaxed) != block.token >> 32 ||
+        node->range->origin + node->offset != block.offset || node->range->handle != block.handle) {
+      return nullptr;
+    }
+    return node;
+  }
+  NodeId take(const Wanted& wanted) noexcept;  // with the lock
+  [[gnu::always_inline]] void count_allocation(ThreadCache* cache, const Node& node) noexcept;
+  [[gnu::always_inline]] void count_free(ThreadCache* cache, const Node& node) noexcept;
+  void give_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
+  void hold_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
+  [[gnu::always_inline]] bool keep(ThreadCache& cache, NodeId id, Node& node,
+                                   Stream stream) noexcept;
+  void empty(ThreadCache& cache, ThreadCache::Shelf& shelf) noexcept;  // with the lock
+  void refuse_free(const Block& block, const char* why) noexcept;
+  Result<Block> allocate_shared(const MemoryRequest& request, ThreadCache* cache) noexcept;
+  void deallocate_shared(const Block& block, Stream stream, ThreadCache* cache) noexcept;
+
+  void prepare(NodeId id, const Wanted& wanted) noexcept;  // with the lock
+  template <class Which>
+  std::vector<ThreadCache*> close_caches(Which&& which) noexcept;  // with slow_
+
+  // ladder.cpp; with slow_
+  Result<NodeId> climb(const Wanted& wanted) noexcept;
+  bool poll() noexcept;                      // true where something was settled
+  bool settle(std::uint16_t slot) noexcept;  // with the lock
+  bool empty_caches() noexcept;
+  Status record(std::uint16_t slot) noexcept;
+  Result<NodeId> steal(const Wanted& wanted) noexcept;
+  bool wants_moves(const Wanted& wanted) const noexcept;
+  bool finish_own(std::uint16_t slot) noexcept;
+  bool sync_newest(std::uint16_t slot) noexcept;
+  bool sync_all() noexcept;
+  void drop(std::vector<StreamOrder::Recorded> events) noexcept;
+
+  // growth.cpp; with slow_
+  Status grow(const Wanted& wanted, bool sparing) noexcept;
+  void open_range(Section& section) noexcept;
+  Status grow_range(const Wanted& wanted, bool sparing) noexcept;
+  std::vector<Move> choose_moves(const Section* section, const Place& place,
+                                 std::uint64_t most) noexcept;  // with the lock
+  static Block addresses(const Range& range) noexcept;
+  Status map_moved(Growth& growth) noexcept;
+  Status map_new(Growth& growth, std::uint64_t bytes) noexcept;
+  void unmap_all(Growth& growth) noexcept;
+  void destroy(const Piece& piece) noexcept;
+  void count_segment() noexcept;
+  void finish(Growth& growth, std::uint16_t slot) noexcept;
+  void settle_move(const Move& move) noexcept;         // with the lock
+  void add_reserved(std::uint64_t bytes) noexcept;     // with the lock
+  void remove_reserved(std::uint64_t bytes) noexcept;  // with the lock
+  Status grow_segments(const Wanted& wanted) noexcept;
+  Status add_segment(Section& section, const Block& block) noexcept;
+  void give_segment(const Range& range) noexcept;
+  std::uint64_t release_free(std::uint64_t keep_bytes) noexcept;
+  void release_section(Section& section) noexcept;
+  std::uint64_t in_use() const noexcept { return reserved_ - total_free_; }  // with the lock
+  // How much may be reserved before memory is moved rather than asked for; with the lock.
+  std::uint64_t spare_target(std::uint64_t bytes) const noexcept {
+    const std::uint64_t used = in_use() + bytes;
+    return static_cast<std::uint64_t>(
+        options_.slack * static_cast<double>(used > peak_in_use_ ? used : peak_in_use_));
+  }
+  Status take_budget(std::uint64_t bytes) noexcept;
+
+  // report.cpp
+  Status describe_failure(const Wanted& wanted, const Status& cause) noexcept;
+
+  const std::shared_ptr<MemoryUpstream> upstream_;
+  const std::string device_;
+  const PoolOptions options_;
+  const std::shared_ptr<Budget> budget_;
+  const MemoryKind kind_;
+  const std::uint64_t unit_;
+  const std::uint32_t unit_shift_;
+  const std::uint64_t granule_;  // of mapping; 0: segments
+  const std::uint64_t serial_;   // never used again
+
+  mutable SpinLock lock_;  // what follows
+  NodeTable nodes_;
+  std::uint64_t total_free_ = 0;
+  std::array<Section, kLifetimes> sections_;
+  StreamOrder order_;
+  std::vector<Waiting> waiting_;
+  std::unordered_map<NodeId, std::vector<std::uint16_t>> extra_uses_;
+  std::unordered_map<CaptureId, Capture> captures_;
+  CaptureId next_capture_ = 1;
+  Counters shared_;  // of threads without a cache, and of those that have ended
+  std::uint64_t reserved_ = 0, peak_reserved_ = 0, reserved_total_ = 0, released_total_ = 0;
+  std::uint64_t peak_in_use_ = 0;
+
+  mutable std::mutex slow_;  // one thread climbs at a time; taken before lock_
+  std::vector<ThreadCache*> caches_;
+  std::vector<MemoryUpstream::Event> spare_events_;
+  std::atomic<std::uint64_t> retries_{0}, ooms_{0}, syncs_{0}, device_allocs_{0}, device_frees_{0};
+  std::atomic<std::uint64_t> moves_{0}, driver_calls_{0}, refused_frees_{0};
+  std::atomic<std::uint64_t> segments_{0}, peak_segments_{0};
+};
+
+template <class Which>
+std::vector<ThreadCache*> Pool::close_caches(Which&& which) noexcept {
+  std::vector<ThreadCache*> closed;
+  for (ThreadCache* cache : caches_) {
+    if (which(*cache)) closed.push_back(cache);
+  }
+  if (closed.empty()) return closed;
+  for (ThreadCache* cache : closed) cache->close();
+  heavy_fence();
+  for (const ThreadCache* cache : closed) cache->wait_until_left();
+  return closed;
+}
+
+}  // namespace miniinfer::pool

@@ -1,0 +1,56 @@
+#include "core/memory/pool/stream_order.hpp"
+
+#include <algorithm>
+
+namespace miniinfer::pool {
+
+std::uint16_t StreamOrder::add(Stream stream) {
+  const std::uint16_t known = find(stream);
+  if (known != kUnknown) return known;
+  const auto vacant =
+      std::find_if(slots_.begin() + 1, slots_.end(), [](const Slot& slot) { return !slot.used; });
+  if (vacant == slots_.end() && slots_.size() == kMost) return kUnknown;
+  Slot& slot = vacant == slots_.end() ? slots_.emplace_back() : *vacant;
+  // The epochs go on: what others have seen of the former stream stays true of this one.
+  slot.stream = stream;
+  slot.used = true;
+  slot.seen.clear();
+  return static_cast<std::uint16_t>(&slot - slots_.data());
+}
+
+std::vector<StreamOrder::Recorded> StreamOrder::remove(std::uint16_t slot) {
+  std::vector<Recorded> events = synced(slot);
+  slots_[slot].used = false;
+  slots_[slot].captures = false;
+  return events;
+}
+
+std::uint64_t StreamOrder::recorded(std::uint16_t slot, MemoryUpstream::Event event) {
+  Slot& at = slots_[slot];
+  at.recorded.push_back({at.epoch, event});
+  return at.epoch++;
+}
+
+std::vector<StreamOrder::Recorded> StreamOrder::finished(std::uint16_t slot, std::uint64_t epoch) {
+  Slot& at = slots_[slot];
+  at.done = std::max(at.done, epoch);
+  std::vector<Recorded> events;
+  while (!at.recorded.empty() && at.recorded.front().epoch <= epoch) {
+    events.push_back(at.recorded.front());
+    at.recorded.pop_front();
+  }
+  return events;
+}
+
+void StreamOrder::waits(std::uint16_t user, std::uint16_t owner, std::uint64_t epoch) {
+  std::vector<std::uint64_t>& seen = slots_[user].seen;
+  seen.resize(std::max<std::size_t>(seen.size(), owner + 1u));
+  seen[owner] = std::max(seen[owner], epoch);
+}
+
+std::uint64_t StreamOrder::seen(std::uint16_t user, std::uint16_t owner) const noexcept {
+  const std::vector<std::uint64_t>& seen = slots_[user].seen;
+  return std::max(slots_[owner].done, owner < seen.size() ? seen[owner] : 0);
+}
+
+}  // namespace miniinfer::pool

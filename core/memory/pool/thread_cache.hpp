@@ -1,0 +1,115 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "core/memory/pool/node_table.hpp"
+#include "core/memory/pool/size_bins.hpp"
+#include "core/platform/asymmetric_fence.hpp"
+
+namespace miniinfer::pool {
+
+// A number that one thread changes and others read.
+class OwnedCounter {
+ public:
+  void add(std::uint64_t by) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
+  void subtract(std::uint64_t by) noexcept { add(std::uint64_t{0} - by); }
+  std::uint64_t read() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct Counters {
+  OwnedCounter allocations, frees;
+  OwnedCounter allocated_bytes, freed_bytes;     // as cut
+  OwnedCounter requested_bytes, returned_bytes;  // as asked for
+
+  void add(const Counters& other) noexcept {
+    for (OwnedCounter Counters::* counter :
+         {&Counters::allocations, &Counters::frees, &Counters::allocated_bytes,
+          &Counters::freed_bytes, &Counters::requested_bytes, &Counters::returned_bytes}) {
+      (this->*counter).add((other.*counter).read());
+    }
+  }
+};
+
+// What one thread gave back to a pool and has not needed again, by stream and size (the magazines
+// of Bonwick and Adams, 2001). The thread itself takes no lock for it; whoever wants the blocks
+// back, for want of memory or at the end of the pool, stops the thread at the door.
+class ThreadCache {
+ public:
+  static constexpr std::uint32_t kCachedBins = 19 * kBinsPerOctave;
+
+  // The blocks that one stream's work used last, in a list for each size. Heads and counts lie
+  // apart: two small stores side by side that are read as one stall.
+  struct Shelf {
+    void* stream = nullptr;
+    std::uint16_t slot = 0;
+    std::array<NodeId, kCachedBins> heads;
+    std::array<std::uint32_t, kCachedBins> counts{};
+
+    Shelf() { heads.fill(kNil); }
+  };
+
+  // The owner's door. False while somebody else is inside.
+  bool enter() noexcept {
+    busy_.store(true, std::memory_order_relaxed);
+    light_fence();
+    if (!closed_.load(std::memory_order_acquire)) [[likely]]
+      return true;
+    busy_.store(false, std::memory_order_relaxed);
+    return false;
+  }
+  void leave() noexcept { busy_.store(false, std::memory_order_release); }
+
+  // Everybody else's: close() each of those wanted, one heavy_fence(), then wait for each. One
+  // thread at a time.
+  void close() noexcept { closed_.store(true, std::memory_order_relaxed); }
+  void wait_until_left() const noexcept {
+    while (busy_.load(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  void open() noexcept { closed_.store(false, std::memory_order_release); }
+
+  // Inside only. Null where the stream has no shelf.
+  Shelf* shelf(void* stream) noexcept {
+    if (recent_ != nullptr && recent_->stream == stream) [[likely]]
+      return recent_;
+    for (const std::unique_ptr<Shelf>& shelf : shelves_) {
+      if (shelf->stream == stream) return recent_ = shelf.get();
+    }
+    return nullptr;
+  }
+  std::vector<std::unique_ptr<Shelf>>& shelves() noexcept { return shelves_; }
+  void add_shelf(void* stream, std::uint16_t slot) {
+    shelves_.push_back(std::make_unique<Shelf>());
+    shelves_.back()->stream = stream;
+    shelves_.back()->slot = slot;
+  }
+  void remove_shelf(void* stream) noexcept {
+    recent_ = nullptr;
+    std::erase_if(shelves_, [&](const auto& shelf) { return shelf->stream == stream; });
+  }
+
+  // The pool has ended; its numbers mean nothing any more. With the lock over all ends.
+  void forget_pool() noexcept { has_pool_ = false; }
+  bool has_pool() const noexcept { return has_pool_; }
+
+  OwnedCounter held_bytes;
+  Counters counters;
+
+ private:
+  std::atomic<bool> busy_{false};
+  std::atomic<bool> closed_{false};
+  bool has_pool_ = true;
+  Shelf* recent_ = nullptr;
+  std::vector<std::unique_ptr<Shelf>> shelves_;
+};
+
+}  // namespace miniinfer::pool
