@@ -201,9 +201,10 @@ Status Backend::register_memory(OpenDevice& device,
   const std::string& id = internals.record->id;
   AllocatorTable::Allocators made;
   for (const miniinfer_allocator& allocator : allocators) {
-    auto upstream = std::make_shared<PluginUpstream>(
-        *internals.record, allocator, device.info.flags, device.handle, internals.api.stream);
     const auto kind = static_cast<MemoryKind>(allocator.kind);
+    auto upstream = std::make_shared<PluginUpstream>(
+        *internals.record, allocator, device.info.flags, device.handle, internals.api.stream,
+        kind == MemoryKind::Device ? virtual_memory(device) : nullptr);
     if (kind == MemoryKind::Device) internals.upstream = upstream;
     made.emplace_back(kind, std::make_shared<PluginAllocator>(std::move(upstream)));
   }

@@ -26,6 +26,12 @@ Status host_cannot_reach(const OpenDevice& device) {
                               " works inline, but the host cannot address its memory"};
 }
 
+template <class Table>
+const Table* extension(const OpenDevice& device, const char* id) {
+  if (device.api->extension == nullptr) return nullptr;
+  return static_cast<const Table*>(device.api->extension(device.handle, id));
+}
+
 }  // namespace
 
 bool OpenDevice::lost() const { return internals->record->state() == DeviceState::Lost; }
@@ -137,10 +143,14 @@ Block host_block(void* data, std::uint64_t bytes) noexcept {
 }
 
 const miniinfer_graph_capture* graph_capture(const OpenDevice& device) {
-  if (device.api->extension == nullptr) return nullptr;
-  const auto* api = static_cast<const miniinfer_graph_capture*>(
-      device.api->extension(device.handle, MINIINFER_EXT_GRAPH_CAPTURE));
+  const auto* api = extension<miniinfer_graph_capture>(device, MINIINFER_EXT_GRAPH_CAPTURE);
   const bool whole = api != nullptr && MINIINFER_HAS(miniinfer_graph_capture, api, destroy);
+  return whole ? api : nullptr;
+}
+
+const miniinfer_virtual_memory* virtual_memory(const OpenDevice& device) {
+  const auto* api = extension<miniinfer_virtual_memory>(device, MINIINFER_EXT_VIRTUAL_MEMORY);
+  const bool whole = api != nullptr && MINIINFER_HAS(miniinfer_virtual_memory, api, set_access);
   return whole ? api : nullptr;
 }
 

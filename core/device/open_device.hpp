@@ -8,6 +8,7 @@
 #include "core/device/plugin_allocator.hpp"
 #include "miniinfer/abi/device.h"
 #include "miniinfer/abi/ext/draft/graph_capture.h"
+#include "miniinfer/abi/ext/draft/virtual_memory.h"
 
 namespace miniinfer {
 
@@ -64,5 +65,7 @@ Block host_block(void* data, std::uint64_t bytes) noexcept;
 
 // The device's table for recording work, or null where it has none.
 const miniinfer_graph_capture* graph_capture(const OpenDevice& device);
+// The device's table for mapping memory, or null where it keeps addresses and memory together.
+const miniinfer_virtual_memory* virtual_memory(const OpenDevice& device);
 
 }  // namespace miniinfer

@@ -18,19 +18,29 @@ miniinfer_event* raw(MemoryUpstream::Event event) {
   return static_cast<miniinfer_event*>(event.handle);
 }
 
+std::uint64_t granularity(miniinfer_device* device, const miniinfer_virtual_memory* mapping) {
+  const std::uint64_t bytes = mapping != nullptr ? mapping->granularity(device) : 0;
+  return is_power_of_two(bytes) ? bytes : 0;
+}
+
 }  // namespace
 
 PluginUpstream::PluginUpstream(DeviceRecord& record, const miniinfer_allocator& table,
                                std::uint32_t device_flags, miniinfer_device* device,
-                               const miniinfer_stream_api* streams)
+                               const miniinfer_stream_api* streams,
+                               const miniinfer_virtual_memory* mapping)
     : record_(record),
       table_(table),
-      properties_{static_cast<MemoryKind>(table.kind), table.min_alignment, table.max_bytes,
+      properties_{static_cast<MemoryKind>(table.kind),
+                  table.min_alignment,
+                  table.max_bytes,
                   (device_flags & MINIINFER_DEVICE_FLAT_ADDRESS) != 0 ||
                       table.kind != MINIINFER_MEMORY_DEVICE,
-                  streams != nullptr},
+                  streams != nullptr,
+                  granularity(device, mapping)},
       device_(device),
-      streams_(streams) {}
+      streams_(streams),
+      mapping_(mapping) {}
 
 Status PluginUpstream::check_block(const Block& block, std::uint64_t alignment) const {
   const auto wrong = [&](const char* what) {
@@ -51,22 +61,24 @@ Status PluginUpstream::check_block(const Block& block, std::uint64_t alignment) 
   return {};
 }
 
+Status PluginUpstream::not_allocated(miniinfer_code code, std::uint64_t bytes) const {
+  if (code != MINIINFER_OUT_OF_MEMORY) {
+    return record_.check(code, "allocation of " + format_bytes(bytes));
+  }
+  const std::string text = take_error_text();
+  const Status status = out_of_memory(MemoryRequest{.bytes = bytes}, record_.id, info());
+  if (text.empty()) return status;
+  return Status(status.code(), std::string(status.message()) + " (" + printable(text, 512) + ")",
+                std::string(status.hint()));
+}
+
 Result<Block> PluginUpstream::allocate_raw(std::uint64_t bytes, std::uint64_t alignment,
                                            Stream stream) noexcept {
   if (Status status = record_.ready(); !status.ok()) return status;
   alignment = std::max(alignment, properties_.min_alignment);
   miniinfer_mem mem{0, 0};
   const miniinfer_code code = table_.alloc(table_.self, bytes, alignment, raw(stream), &mem);
-  if (code == MINIINFER_OUT_OF_MEMORY) {
-    const std::string text = take_error_text();
-    const Status status = out_of_memory(MemoryRequest{.bytes = bytes}, record_.id, info());
-    if (text.empty()) return status;
-    return Status(status.code(), std::string(status.message()) + " (" + printable(text, 512) + ")",
-                  std::string(status.hint()));
-  }
-  if (code != MINIINFER_OK) {
-    return record_.check(code, "allocation of " + format_bytes(bytes));
-  }
+  if (code != MINIINFER_OK) return not_allocated(code, bytes);
   Block block{mem.handle, mem.offset, bytes, nullptr};
   if (mem.handle != 0 && table_.host_pointer) {
     block.host = static_cast<std::byte*>(table_.host_pointer(table_.self, mem));

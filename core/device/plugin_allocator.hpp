@@ -6,6 +6,7 @@
 #include "core/device/device_record.hpp"
 #include "core/memory/memory_counter.hpp"
 #include "core/memory/upstream.hpp"
+#include "miniinfer/abi/ext/draft/virtual_memory.h"
 #include "miniinfer/abi/memory.h"
 #include "miniinfer/abi/stream.h"
 
@@ -16,9 +17,11 @@ namespace miniinfer {
 // the driver's own clean-up has them.
 class PluginUpstream final : public MemoryUpstream {
  public:
-  // `table` is whole (whole_table); `streams` is null for a device that works inline.
+  // `table` is whole (whole_table); `streams` is null for a device that works inline, `mapping` for
+  // memory that cannot be mapped.
   PluginUpstream(DeviceRecord& record, const miniinfer_allocator& table, std::uint32_t device_flags,
-                 miniinfer_device* device, const miniinfer_stream_api* streams);
+                 miniinfer_device* device, const miniinfer_stream_api* streams,
+                 const miniinfer_virtual_memory* mapping);
 
   DeviceRecord& record() const noexcept { return record_; }
   const Properties& properties() const noexcept override { return properties_; }
@@ -32,6 +35,16 @@ class PluginUpstream final : public MemoryUpstream {
   Result<Block> import_native(void* native, std::uint64_t bytes) noexcept;
   void release_native(const Block& block) noexcept;
 
+  Result<Block> reserve_addresses(std::uint64_t bytes) noexcept override;
+  void release_addresses(const Block& addresses) noexcept override;
+  Result<Physical> create_physical(std::uint64_t bytes) noexcept override;
+  void destroy_physical(Physical physical) noexcept override;
+  Status map(const Block& addresses, std::uint64_t offset, Physical physical,
+             std::uint64_t bytes) noexcept override;
+  Status set_access(const Block& addresses, std::uint64_t offset,
+                    std::uint64_t bytes) noexcept override;
+  Status unmap(const Block& addresses, std::uint64_t offset, std::uint64_t bytes) noexcept override;
+
   Result<Event> create_event() noexcept override;
   void destroy_event(Event event) noexcept override;
   Status record(Event event, Stream stream) noexcept override;
@@ -42,12 +55,18 @@ class PluginUpstream final : public MemoryUpstream {
  private:
   Status check_block(const Block& block, std::uint64_t alignment) const;
   Status events_ready() const;
+  // The plugin may be called, also on a lost device, and [offset, offset + bytes) lies in the range
+  // in whole granules.
+  Status check_mapping(const char* call, const Block& addresses, std::uint64_t offset,
+                       std::uint64_t bytes) const;
+  Status not_allocated(miniinfer_code code, std::uint64_t bytes) const;
 
   DeviceRecord& record_;
   const miniinfer_allocator table_;
   const Properties properties_;
   miniinfer_device* const device_;
   const miniinfer_stream_api* const streams_;
+  const miniinfer_virtual_memory* const mapping_;
 };
 
 // The same as an Allocator, with statistics.

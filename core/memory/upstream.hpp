@@ -79,9 +79,9 @@ class MemoryUpstream {
   // Events, where properties().ordered; FAILED_PRECONDITION elsewhere.
   virtual Result<Event> create_event() noexcept = 0;
   virtual void destroy_event(Event event) noexcept = 0;
-  virtual Status record(Event event, Stream stream) noexcept = 0;  // [one-at-a-time per stream]
-  virtual Status wait(Event event, Stream stream) noexcept = 0;    // [one-at-a-time per stream]
-  virtual Result<bool> done(Event event) noexcept = 0;             // never waits
+  virtual Status record(Event event, Stream stream) noexcept = 0;
+  virtual Status wait(Event event, Stream stream) noexcept = 0;
+  virtual Result<bool> done(Event event) noexcept = 0;  // never waits
   virtual Status sync(Event event) noexcept = 0;
 
  protected:

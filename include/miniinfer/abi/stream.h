@@ -54,9 +54,11 @@ typedef struct miniinfer_stream_api {
   // An event marks a place in a stream's work. [any-thread]
   miniinfer_code (*event_create)(miniinfer_device* device, miniinfer_event** out);
   void (*event_destroy)(miniinfer_event* event);
-  // Moves the event to the stream's present end. [one-at-a-time per stream]
+  // Moves the event to the stream's present end. Another thread may be putting work there, which
+  // then comes before the event or after it: a pool marks streams that are not its own.
+  // [any-thread]
   miniinfer_code (*event_record)(miniinfer_event* event, miniinfer_stream* stream);
-  // Makes later work of `stream` wait for the event. [one-at-a-time per stream]
+  // Makes work that is put on `stream` from now on wait for what the event marks. [any-thread]
   miniinfer_code (*event_wait)(miniinfer_event* event, miniinfer_stream* stream);
   // Waits for the event on the calling thread, or asks without waiting. [any-thread]
   miniinfer_code (*event_sync)(miniinfer_event* event);

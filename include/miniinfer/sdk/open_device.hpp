@@ -131,3 +131,12 @@ class OpenDevice {
 };
 
 }  // namespace miniinfer::sdk::detail
+
+namespace miniinfer::sdk {
+
+// The author's device, for the functions of an extension's table.
+inline Device& unwrap(miniinfer_device* device) noexcept {
+  return reinterpret_cast<detail::OpenDevice*>(device)->device();
+}
+
+}  // namespace miniinfer::sdk

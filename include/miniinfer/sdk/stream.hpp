@@ -24,8 +24,8 @@ class Event {
 };
 
 // A queue of work that runs in order. The destructor waits for the work, or, on a lost device, lets
-// go of it. Calls that put work on a stream come from one thread at a time; sync, done and native
-// from any.
+// go of it. Copies, fills and kernels are put on a stream by one thread at a time; all else may
+// come from any thread meanwhile.
 class Stream {
  public:
   virtual ~Stream() = default;
