@@ -12,6 +12,7 @@
 #include "plugins/cuda/kernels/fill_launch.hpp"
 #include "plugins/cuda/probe.hpp"
 #include "plugins/cuda/process.hpp"
+#include "plugins/cuda/virtual_memory.hpp"
 
 namespace miniinfer::cuda {
 namespace {
@@ -177,7 +178,9 @@ std::unique_ptr<sdk::Event> Device::make_event() {
 }
 
 const void* Device::extension(std::string_view id) {
-  return id == MINIINFER_EXT_GRAPH_CAPTURE ? graph_capture() : nullptr;
+  if (id == MINIINFER_EXT_GRAPH_CAPTURE) return graph_capture();
+  if (id == MINIINFER_EXT_VIRTUAL_MEMORY) return virtual_memory(*this);
+  return nullptr;
 }
 
 bool Device::reachable() const noexcept {

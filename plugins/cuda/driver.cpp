@@ -27,6 +27,15 @@ Driver load() {
   find("cuCtxPushCurrent", driver.context_push);
   find("cuCtxPopCurrent", driver.context_pop);
   find("cuMemGetAddressRange", driver.memory_range);
+  find("cuDeviceGetAttribute", driver.device_attribute);
+  find("cuMemGetAllocationGranularity", driver.memory_granularity);
+  find("cuMemAddressReserve", driver.address_reserve);
+  find("cuMemAddressFree", driver.address_free);
+  find("cuMemCreate", driver.memory_create);
+  find("cuMemRelease", driver.memory_release);
+  find("cuMemMap", driver.memory_map);
+  find("cuMemUnmap", driver.memory_unmap);
+  find("cuMemSetAccess", driver.memory_set_access);
   return driver;
 }
 

@@ -14,6 +14,15 @@ struct Driver {
   PFN_cuCtxPushCurrent_v4000 context_push;
   PFN_cuCtxPopCurrent_v4000 context_pop;
   PFN_cuMemGetAddressRange_v3020 memory_range;
+  PFN_cuDeviceGetAttribute_v2000 device_attribute;
+  PFN_cuMemGetAllocationGranularity_v10020 memory_granularity;
+  PFN_cuMemAddressReserve_v10020 address_reserve;
+  PFN_cuMemAddressFree_v10020 address_free;
+  PFN_cuMemCreate_v10020 memory_create;
+  PFN_cuMemRelease_v10020 memory_release;
+  PFN_cuMemMap_v10020 memory_map;
+  PFN_cuMemUnmap_v10020 memory_unmap;
+  PFN_cuMemSetAccess_v10020 memory_set_access;
 
   // Throws UNAVAILABLE where there is no driver or it lacks one of them. [any-thread]
   static const Driver& get();

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "miniinfer/abi/ext/draft/virtual_memory.h"
 #include "tests/cuda/gpu_device.hpp"
 
 using miniinfer::test::GpuDevice;
@@ -129,4 +131,52 @@ TEST_CASE("threads take and give back at one time") {
   for (std::thread& thread : threads) thread.join();
   CHECK_EQ(wrong, std::vector<int>(4));
   CHECK_LE(before - std::min(before, free_bytes(gpu.memory)), 64 * kMiB);
+}
+
+TEST_CASE("pieces are mapped, moved with their contents, and given back") {
+  GpuDevice gpu;
+  const auto* vm = static_cast<const miniinfer_virtual_memory*>(
+      gpu.api->extension(gpu.device, MINIINFER_EXT_VIRTUAL_MEMORY));
+  REQUIRE_NE(vm, nullptr);
+  const std::uint64_t granule = vm->granularity(gpu.device);
+  REQUIRE_GE(granule, 4096);
+  REQUIRE_EQ(granule & (granule - 1), 0);
+  const std::uint64_t before = free_bytes(gpu.memory);
+  std::uint64_t range = 0;
+  REQUIRE_EQ(vm->reserve(gpu.device, 8 * granule, &range), MINIINFER_OK);
+  miniinfer_physical* pieces[2] = {};
+  REQUIRE_EQ(vm->create(gpu.device, granule, &pieces[0]), MINIINFER_OK);
+  REQUIRE_EQ(vm->create(gpu.device, 2 * granule, &pieces[1]), MINIINFER_OK);
+  CHECK_LE(free_bytes(gpu.memory) + 3 * granule, before);
+  REQUIRE_EQ(vm->map(gpu.device, range, pieces[0]), MINIINFER_OK);
+  REQUIRE_EQ(vm->map(gpu.device, range + granule, pieces[1]), MINIINFER_OK);
+  REQUIRE_EQ(vm->set_access(gpu.device, range, 3 * granule, MINIINFER_ACCESS_READ_WRITE),
+             MINIINFER_OK);
+
+  miniinfer_stream* stream = gpu.make_stream();
+  std::vector<std::uint32_t> sent(3 * granule / 4);
+  for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<std::uint32_t>(i * 7 + 1);
+  REQUIRE_EQ(gpu.upload(stream, {range, 0}, sent), MINIINFER_OK);
+  REQUIRE_EQ(gpu.stream->sync(stream), MINIINFER_OK);
+
+  CHECK_NE(vm->unmap(gpu.device, range + granule, granule), MINIINFER_OK);  // half a piece
+  REQUIRE_EQ(vm->unmap(gpu.device, range + granule, 2 * granule), MINIINFER_OK);
+  REQUIRE_EQ(vm->map(gpu.device, range + 5 * granule, pieces[1]), MINIINFER_OK);
+  REQUIRE_EQ(
+      vm->set_access(gpu.device, range + 5 * granule, 2 * granule, MINIINFER_ACCESS_READ_WRITE),
+      MINIINFER_OK);
+  std::vector<std::uint32_t> got(2 * granule / 4);
+  REQUIRE_EQ(gpu.download(stream, got, {range, 5 * granule}), MINIINFER_OK);
+  REQUIRE_EQ(gpu.stream->sync(stream), MINIINFER_OK);
+  CHECK(
+      std::equal(got.begin(), got.end(), sent.begin() + static_cast<std::ptrdiff_t>(granule / 4)));
+
+  REQUIRE_EQ(vm->unmap(gpu.device, range, granule), MINIINFER_OK);
+  REQUIRE_EQ(vm->unmap(gpu.device, range + 5 * granule, 2 * granule), MINIINFER_OK);
+  for (miniinfer_physical* piece : pieces) vm->destroy(gpu.device, piece);
+  vm->release(gpu.device, range, 8 * granule);
+  CHECK_LE(before, free_bytes(gpu.memory) + granule);
+  miniinfer_physical* none = nullptr;
+  CHECK_EQ(vm->create(gpu.device, std::uint64_t{1} << 45, &none), MINIINFER_OUT_OF_MEMORY);
+  gpu.stream->destroy(stream);
 }
