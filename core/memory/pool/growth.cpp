@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 // Mapping costs by the piece, and only whole pieces can be moved.
-constexpr std::uint64_t kLargestPiece = 64 * kMiB;
-constexpr std::uint64_t kPiecesPerPool = 128;
+constexpr std::uint64_t kLargestPiece = 32 * kMiB;
+constexpr std::uint64_t kPiecesPerPool = 256;
 constexpr std::uint64_t kPiecesPerBlock = 32;
 // Segments, where nothing can be mapped.
 constexpr std::uint64_t kSmallestSegment = 2 * kMiB;
@@ -115,6 +115,7 @@ Status Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
                                                       wanted.alignment, granule_, wanted.slot);
     if (place.hole == kNil) return {Code::NotFound, "no addresses"};
     missing = place.missing_end - place.missing_begin;
+    has_moved_ |= reserved_ + missing > spare_target(wanted.bytes);
     if (!sparing || reserved_ + missing > spare_target(wanted.bytes)) {
       growth.moves = choose_moves(&growth.section, place, missing);
     }
@@ -125,6 +126,8 @@ Status Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
             piece_bytes * 2 <= wanted.bytes / kPiecesPerBlock)) {
       piece_bytes *= 2;
     }
+    // As long as nothing had to be moved, and may not have to be, one piece is the cheapest.
+    if (!has_moved_ && missing >= kLargestPiece) piece_bytes = missing;
   }
   std::uint64_t fresh = missing;
   for (const Move& move : growth.moves) fresh -= move.bytes();

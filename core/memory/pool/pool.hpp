@@ -215,6 +215,7 @@ class Pool final : public PoolAllocator {
   Counters shared_;  // of threads without a cache, and of those that have ended
   std::uint64_t reserved_ = 0, peak_reserved_ = 0, reserved_total_ = 0, released_total_ = 0;
   std::uint64_t peak_in_use_ = 0;
+  bool has_moved_ = false;  // memory, or would have to
 
   mutable std::mutex slow_;  // one thread climbs at a time; taken before lock_
   std::vector<ThreadCache*> caches_;
