@@ -47,8 +47,9 @@ std::string accept(void* handle, Loaded<Cudnn>& loaded) {
   MINIINFER_CUDNN_FUNCTIONS(MINIINFER_BIND)
   const std::size_t version = loaded.functions.cudnnGetVersion();
   const std::size_t runtime = loaded.functions.cudnnGetCudartVersion() / 1000;
+  const std::size_t major = version < 10000 ? 1000 : 10000;  // 8.9.7 was 8907
   loaded.version =
-      sdk::format("%zu.%zu.%zu", version / 10000, version % 10000 / 100, version % 100);
+      sdk::format("%zu.%zu.%zu", version / major, version % major / 100, version % 100);
   if (version < kOldestCudnn) {
     return sdk::format("is version %s, 9.0 or newer is needed", loaded.version.c_str());
   }
