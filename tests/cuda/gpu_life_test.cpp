@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/cuda/gpu_device.hpp"
+#include "tests/cuda/own_process.hpp"
 
 using miniinfer::test::GpuDevice;
 using miniinfer::test::GpuPlugin;
@@ -33,20 +34,11 @@ std::uint64_t resident_bytes() {
   return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-// How to run a test of this program in a process of its own: CUDA does not survive what it does.
 std::string own_process(const char* test) {
-  char program[4096];
-  const ssize_t length = readlink("/proc/self/exe", program, sizeof program);
-  std::string command = "exec '";
-  command.append(program, length > 0 ? static_cast<std::size_t>(length) : 0);
-  command.append("' --no-skip '--test-case=").append(test);
-  return command.append("' '--plugin=").append(GpuPlugin::instance().file).append("'");
+  return miniinfer::test::own_process(test, "'--plugin=" + GpuPlugin::instance().file + "'");
 }
 
-int in_own_process(const char* test) {
-  const int status = std::system(own_process(test).c_str());
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
+int in_own_process(const char* test) { return miniinfer::test::run_process(own_process(test)); }
 
 double milliseconds(const std::function<void()>& body) {
   const auto begin = std::chrono::steady_clock::now();

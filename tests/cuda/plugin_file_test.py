@@ -14,6 +14,7 @@ from pathlib import Path
 
 PLUGIN, OPEN_DEVICE, OLD_DRIVER = map(os.path.abspath, sys.argv[1:4])
 BUILD = Path(os.environ['MINIINFER_BUILD'])
+DIGITS = os.environ['MINIINFER_SOURCE'] + '/examples/digits/digits.onnx'
 UNAVAILABLE = 7
 # The C and C++ run time; the loader itself is glibc's home of thread-local variables.
 NEEDED = re.compile(r'(libc|libm|libdl|libpthread|librt|libstdc\+\+|libgcc_s|ld-linux-[^.]*)\.so\.\d+$')
@@ -56,10 +57,17 @@ class PluginFile(unittest.TestCase):
         self.assertEqual(said.returncode, 0, said.stderr)
         self.assertIn('cuda     absent', said.stdout)
         self.assertIn('no NVIDIA driver', said.stdout)
-        strict = run(command, 'run', os.environ['MINIINFER_SOURCE'] + '/examples/digits/digits.onnx',
-                     '-d', 'cuda:0', '--plugin', PLUGIN)
-        self.assertEqual(strict.returncode, 5)
-        self.assertIn('no NVIDIA driver', strict.stderr)
+        for device, environment in (('cuda:0', {}), ('cuda:7', {}), ('cuda', {}),
+                                    ('cuda:0', {'CUDA_VISIBLE_DEVICES': ''}),
+                                    ('cuda:0', {'CUDA_VISIBLE_DEVICES': 'nonsense'}),
+                                    ('cuda:0', {'LD_LIBRARY_PATH': OLD_DRIVER})):
+            with self.subTest(device=device, environment=environment):
+                strict = run(command, 'run', DIGITS, '-i', 'image=zeros', '-d', device, '--plugin',
+                             PLUGIN, **environment)
+                self.assertEqual(strict.returncode, 5)
+                self.assertIn('no NVIDIA driver', strict.stderr)
+        mixed = run(command, 'run', DIGITS, '-i', 'image=zeros', '-d', 'auto', '--plugin', PLUGIN)
+        self.assertEqual(mixed.returncode, 0, mixed.stderr)
 
     def test_what_it_adds_to_listing_devices(self):
         """Prints the figure; fails only where it is far from what was promised, 1 ms."""
