@@ -2,13 +2,18 @@
 """Mini-Infer on a GPU beside PyTorch, in turn, over the same models with seeded random weights.
 
     gpu_peers.py MINIINFER [--device cuda:0] [--models resnet50,mobilenet_v2,bert_base,minilm]
-                 [--batches 1,32] [--precisions strict,tf32,fp16] [--blocks 5] [--json FILE]
+                 [--batches 1,32] [--precisions strict,tf32,fp16] [--blocks 5] [--runs 200]
+                 [--cost PROGRAM] [--json FILE]
 
 PyTorch runs eagerly inside a CUDA graph captured by hand (channels_last for the convolutional nets,
 inference mode), with the same arithmetic allowed: strict forbids TF32 everywhere, tf32 allows it
 everywhere, fp16 is model.half(). Inputs and outputs stay on the device for both. Each block times
 one, then the other; printed are the medians over blocks, the ratio of each pair (its median), and
 the relative L2 error of Mini-Infer's outputs against PyTorch in float32 without TF32.
+
+Then, by gpu_cost of the same build or bundle (gpu_costs.py says what the columns are): what a steady
+run costs the host, what it allocates, its memory as planned and as the driver tells; and the time from
+the start of a process to the first output of ResNet-50.
 
 Needs torch, torchvision, transformers and onnx, and a GPU; without them it says so and ends with 77.
 """
@@ -22,6 +27,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import gpu_costs
 
 try:
     import numpy as np
@@ -97,6 +104,7 @@ class Peer:
 
     def __init__(self, name, model, batch, precision):
         allow_tf32(precision == "tf32")
+        torch.cuda.reset_peak_memory_stats()
         torch.backends.cudnn.benchmark = True
         model = model.to("cuda")
         sample = make_input(name, batch).to("cuda")
@@ -116,6 +124,7 @@ class Peer:
             with torch.cuda.graph(self.graph):
                 self.output = model(sample)
         self.keep = (model, sample)
+        self.bytes = torch.cuda.max_memory_allocated()
 
     def time_us(self, seconds):
         torch.cuda.synchronize()
@@ -128,11 +137,25 @@ class Peer:
             times.append((time.perf_counter() - begin) * 1e6)
         return statistics.median(times)
 
+    def launch_us(self, runs):
+        """What replaying costs the host, without waiting for it."""
+        times = []
+        for _ in range(runs):
+            torch.cuda.synchronize()
+            begin = time.perf_counter()
+            self.graph.replay()
+            times.append((time.perf_counter() - begin) * 1e6)
+        torch.cuda.synchronize()
+        return statistics.median(times)
+
+
+def shape_text(name, batch):
+    return "x".join(map(str, make_input(name, batch).shape))
+
 
 def ours(options, path, name, batch, precision, seconds):
-    shape = "x".join(map(str, make_input(name, batch).shape))
     command = [options.binary, "bench", str(path), "-d", options.device, "--json", "--resident",
-               "--precision", precision, "--no-verify", "--shape", f"input={shape}",
+               "--precision", precision, "--no-verify", "--shape", f"input={shape_text(name, batch)}",
                "--warmup", "200", "--duration", str(int(seconds * 1000))]
     done = subprocess.run(command, capture_output=True, text=True)
     try:
@@ -156,7 +179,7 @@ def error_of(options, path, name, batch, precision, want, folder):
 
 
 def measure(options, name, path, folder):
-    rows = []
+    rows, costs = [], []
     for batch in options.batches:
         allow_tf32(False)
         with torch.inference_mode():
@@ -172,6 +195,7 @@ def measure(options, name, path, folder):
                 if result is None:
                     break
                 mine.append(result["latency_ns"]["median"] / 1000)
+            launch_us, peer_bytes = peer.launch_us(options.runs), peer.bytes
             del peer
             torch.cuda.empty_cache()
             row = {"model": name, "batch": batch, "precision": precision,
@@ -184,7 +208,12 @@ def measure(options, name, path, folder):
                 row["relative_l2"] = error_of(options, path, name, batch, precision, want, folder)
             rows.append(row)
             print_row(row)
-    return rows
+            if options.cost:
+                costs.append({"model": name, "batch": batch, "precision": precision,
+                              "pytorch_launch_us": launch_us, "pytorch_bytes": peer_bytes,
+                              **gpu_costs.cost(options.cost, path, options.device, precision,
+                                               shape_text(name, batch), options.runs)})
+    return rows, costs
 
 
 def print_row(row):
@@ -211,24 +240,45 @@ def main():
     parser.add_argument("--precisions", type=names, default=["strict", "tf32", "fp16"])
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement")
+    parser.add_argument("--runs", type=int, default=200, help="of which the host's cost is the median")
+    parser.add_argument("--cost", metavar="PROGRAM", help="gpu_cost; else it is looked for")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print("skipped: PyTorch sees no GPU")
         return 77
+    options.cost = gpu_costs.program(options.binary, options.cost)
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, cuDNN "
           f"{torch.backends.cudnn.version()}, load average {os.getloadavg()[0]:.1f}")
     print(f"{'MODEL':14}{'BATCH':>6}{'MATH':>8}{'PYTORCH us':>12}{'OURS us':>12}{'RATIO':>8}"
           f"{'REL L2':>10}{'LOAD ms':>10}{'FIRST ms':>10}")
-    rows = []
+    document = {"speed": [], "cost": [], "first_result_s": None}
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.models:
             folder = Path(scratch)
             path = export(name, make_model(name), folder)
-            rows += measure(options, name, path, folder)
+            speed, cost = measure(options, name, path, folder)
+            document["speed"] += speed
+            document["cost"] += cost
+            if name == "resnet50" and options.cost:
+                weights = folder / "resnet50.pt"
+                torch.save(make_model(name).state_dict(), weights)
+                document["first_result_s"] = gpu_costs.first_result(options.cost, path, options.device,
+                                                                    weights)
             path.unlink()
+    if document["cost"]:
+        print("\n" + gpu_costs.COST_HEADER)
+        for row in document["cost"]:
+            print(gpu_costs.cost_line(row))
+    elif not options.cost:
+        print("\nno gpu_cost beside the command: --cost names it")
+    print()
+    if document["first_result_s"]:
+        print(gpu_costs.first_line(document["first_result_s"]))
+    document["devices_ms"] = gpu_costs.listing_ms(options.binary)
+    print(f"miniinfer devices: {document['devices_ms']:.1f} ms")
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1))
+        Path(options.json).write_text(json.dumps(document, indent=1))
     return 0
 
 
