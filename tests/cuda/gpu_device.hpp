@@ -20,12 +20,16 @@ struct GpuPlugin {
   static GpuPlugin& instance();
   // Loads and probes. Empty, or why there is nothing to test.
   std::string load(const std::string& path);
+  // Whether the case at hand is to be run: under a tool that slows a GPU down, every `every`-th is.
+  bool is_due() { return asked++ % every == 0; }
 
   std::string file;
   TestHost host;
   const miniinfer_plugin_api* api = nullptr;
   miniinfer_plugin* plugin = nullptr;
   std::vector<miniinfer_device_info> infos;
+  unsigned every = 1;
+  unsigned asked = 0;
 };
 
 class GpuDevice {

@@ -1,7 +1,8 @@
 // Runs the tests of a program on a GPU:
 //
-//   PROGRAM [--plugin=FILE] [doctest's own options]
+//   PROGRAM [--plugin=FILE] [--every=N] [doctest's own options]
 //
+// --every=N runs one of N of the cases that a test goes through, where the test says so (is_due).
 // Exits with 77 and a reason where there is no GPU to test.
 
 #define DOCTEST_CONFIG_IMPLEMENT
@@ -87,6 +88,10 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (std::strncmp(argv[i], kOption, std::strlen(kOption)) == 0) {
       file = argv[i] + std::strlen(kOption);
+    }
+    unsigned every = 0;
+    if (std::sscanf(argv[i], "--every=%u", &every) == 1 && every > 0) {
+      miniinfer::test::GpuPlugin::instance().every = every;
     }
   }
   const std::string reason = file.empty() ? "there is no libminiinfer_cuda.so beside this program"
