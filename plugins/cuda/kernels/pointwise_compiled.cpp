@@ -11,6 +11,7 @@
 #include "miniinfer/sdk/host.hpp"
 #include "plugins/cuda/check.hpp"
 #include "plugins/cuda/device.hpp"
+#include "plugins/cuda/disk_cache.hpp"
 #include "plugins/cuda/libraries.hpp"
 #include "plugins/cuda/nvrtc.hpp"
 
@@ -18,51 +19,7 @@ namespace miniinfer::cuda {
 namespace {
 
 // A code object, or PTX for a GPU that is newer than NVRTC.
-using Image = std::vector<char>;
-
-std::uint64_t hash(std::string_view text) {  // FNV-1a
-  std::uint64_t value = 0xcbf29ce484222325u;
-  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return value;
-}
-
-// An entry of the host's cache is the source, a NUL and the image: equal keys of different sources
-// do no harm.
-class DiskCache {
- public:
-  DiskCache(const std::string& source, int architecture, int major, int minor)
-      : source_(source),
-        key_(sdk::format("pointwise-%016llx-sm%d-nvrtc%d.%d",
-                         static_cast<unsigned long long>(hash(source)), architecture, major,
-                         minor)) {}
-
-  Image read() const {
-    const miniinfer_host* host = sdk::host();
-    if (host == nullptr || host->cache_read == nullptr) return {};
-    std::uint64_t bytes = 0;
-    if (host->cache_read(host, key_.c_str(), nullptr, &bytes) != MINIINFER_OK) return {};
-    std::vector<char> entry(bytes);
-    std::uint64_t got = bytes;
-    if (host->cache_read(host, key_.c_str(), entry.data(), &got) != MINIINFER_OK || got != bytes ||
-        bytes <= source_.size() + 1 ||
-        std::memcmp(entry.data(), source_.c_str(), source_.size() + 1) != 0) {
-      return {};
-    }
-    return {entry.begin() + static_cast<std::ptrdiff_t>(source_.size()) + 1, entry.end()};
-  }
-
-  void write(const Image& image) const {
-    const miniinfer_host* host = sdk::host();
-    if (host == nullptr || host->cache_write == nullptr) return;
-    std::vector<char> entry(source_.c_str(), source_.c_str() + source_.size() + 1);
-    entry.insert(entry.end(), image.begin(), image.end());
-    host->cache_write(host, key_.c_str(), entry.data(), entry.size());
-  }
-
- private:
-  const std::string& source_;
-  std::string key_;
-};
+using Image = std::string;
 
 class Compilation {
  public:
@@ -169,13 +126,13 @@ class KernelCache {
     int major = 0;
     int minor = 0;
     nvrtc->nvrtcVersion(&major, &minor);
-    const DiskCache disk(source, architecture, major, minor);
-    Image image = disk.read();
+    const std::string kind = sdk::format("pointwise-sm%d-nvrtc%d.%d", architecture, major, minor);
+    Image image = read_cache(kind, source);
     if (!image.empty() && load(image, kernel)) return true;
     if (!worth_compiling) return false;
     image = Compilation(*nvrtc).run(source, architecture);
     if (!load(image, kernel)) return true;
-    disk.write(image);
+    write_cache(kind, source, image);
     return true;
   }
 

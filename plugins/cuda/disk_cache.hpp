@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace miniinfer::cuda {
+
+// The host's cache of bytes that outlive the process, where an entry says what it is of: its
+// content is `subject`, a NUL and what was written. So an entry of another subject under the same
+// key, or one that was cut, is no entry. `kind` tells uses apart. [any-thread]
+
+// Empty where there is no such entry, or no cache.
+std::string read_cache(std::string_view kind, const std::string& subject);
+
+// Best effort: without a cache, or where it cannot be written, nothing happens.
+void write_cache(std::string_view kind, const std::string& subject, std::string_view content);
+
+}  // namespace miniinfer::cuda
