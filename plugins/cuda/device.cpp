@@ -8,6 +8,7 @@
 #include "plugins/cuda/check.hpp"
 #include "plugins/cuda/context.hpp"
 #include "plugins/cuda/driver.hpp"
+#include "plugins/cuda/findings.hpp"
 #include "plugins/cuda/graph_capture.hpp"
 #include "plugins/cuda/kernels/fill_launch.hpp"
 #include "plugins/cuda/probe.hpp"
@@ -98,9 +99,15 @@ Device::Device(std::uint32_t ordinal, const miniinfer_device_info& info)
   on_device([&] { read_properties(); });
   device_memory_ = std::make_unique<CUDAAllocator>(*this, MINIINFER_MEMORY_DEVICE);
   pinned_memory_ = std::make_unique<CUDAAllocator>(*this, MINIINFER_MEMORY_PINNED);
+  findings_ = std::make_unique<Findings>();
 }
 
-Device::~Device() = default;
+Device::~Device() {
+  release([&] { findings_.reset(); });
+  static_cast<void>(findings_.release());  // where CUDA may not be called they are left behind
+}
+
+Findings& Device::findings() { return *findings_; }
 
 void Device::open(const std::string& bus_id, std::uint32_t ordinal) {
   if (bus_id.empty()) {

@@ -16,6 +16,8 @@
 
 namespace miniinfer::cuda {
 
+struct Findings;
+
 // Makes a context current on this thread and puts back what was current before, be it nothing: the
 // caller's device is untouched, and no context comes into being on the way.
 class CurrentDevice {
@@ -63,6 +65,9 @@ class Device final : public sdk::Device {
   const Properties& properties() const { return properties_; }
   const char* id() const { return id_.c_str(); }  // "cuda:0", for messages
   CUcontext native_context() const { return context_; }
+
+  CUDAAllocator& memory() { return *device_memory_; }
+  Findings& findings();
 
   // cuBLASLt, cuDNN and NVRTC, opened at first use; shared by all devices.
   Libraries& libraries() const { return Libraries::instance(); }
@@ -113,6 +118,7 @@ class Device final : public sdk::Device {
   std::uint32_t forks_at_open_;
   std::unique_ptr<CUDAAllocator> device_memory_;
   std::unique_ptr<CUDAAllocator> pinned_memory_;
+  std::unique_ptr<Findings> findings_;
 
   std::atomic<bool> lost_{false};
   mutable std::mutex lost_mutex_;

@@ -1,5 +1,6 @@
 #include "tests/cuda/fake_cublas_lt.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 
 #include "miniinfer/sdk/reference/number.hpp"
 #include "plugins/cuda/cublas_lt.hpp"
+#include "tests/cuda/fake_bench.hpp"
 
 namespace miniinfer::test {
 namespace {
@@ -136,16 +138,20 @@ cublasStatus_t set_preference(cublasLtMatmulPreference_t to,
 
 cublasStatus_t find(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t,
                     cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                    cublasLtMatmulPreference_t preference, int,
-                    cublasLtMatmulHeuristicResult_t* result, int* count) {
+                    cublasLtMatmulPreference_t preference, int room,
+                    cublasLtMatmulHeuristicResult_t* results, int* count) {
   const Description d = read_as<Description>(description);
   const bool plain = d.epilogue == CUBLASLT_EPILOGUE_DEFAULT;
   require((d.epilogue & CUBLASLT_EPILOGUE_BIAS) == 0 || d.bias != nullptr, "no bias to choose by");
-  *count = plain || fake_cublas_lt().knows_epilogues ? 1 : 0;
+  *count =
+      plain || fake_cublas_lt().knows_epilogues ? std::min(room, fake_cublas_lt().algorithms) : 0;
   if (*count == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
-  *result = {};
-  result->algo.data[0] = preference->data[0];
-  result->state = CUBLAS_STATUS_SUCCESS;
+  for (int i = 0; i < *count; ++i) {
+    results[i] = {};
+    results[i].algo.data[0] = preference->data[0];
+    results[i].algo.data[1] = static_cast<std::uint64_t>(i);
+    results[i].state = CUBLAS_STATUS_SUCCESS;
+  }
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -185,6 +191,10 @@ cublasStatus_t multiply(cublasLtHandle_t, cublasLtMatmulDesc_t description, cons
   ++fake_cublas_lt().calls;
   fake_cublas_lt().tf32_calls += d.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
   fake_cublas_lt().fused_calls += d.epilogue != CUBLASLT_EPILOGUE_DEFAULT;
+  const int index = static_cast<int>(algorithm->data[1]);
+  fake_cublas_lt().last_algorithm = index;
+  FakeBench::spend(fake_cublas_lt().ns[index]);
+  if (index == fake_cublas_lt().wrong) return CUBLAS_STATUS_SUCCESS;
   const miniinfer_dtype dtype = dtype_of(mo.type);
   const auto bytes = [](const void* p) { return static_cast<const std::byte*>(p); };
   for (std::uint64_t batch = 0; batch < mo.batch; ++batch) {
@@ -229,6 +239,7 @@ const cuda::CublasLt& fake_cublas_lt_table() {
     cuda::CublasLt lt{};
     lt.cublasLtGetStatusName = [](cublasStatus_t) { return "status"; };
     lt.cublasLtGetStatusString = [](cublasStatus_t) { return "text"; };
+    lt.cublasLtGetVersion = [] { return std::size_t{130000}; };
     lt.cublasLtCreate = [](cublasLtHandle_t* handle) {
       *handle = reinterpret_cast<cublasLtHandle_t>(1);
       return CUBLAS_STATUS_SUCCESS;

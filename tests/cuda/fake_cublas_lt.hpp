@@ -12,9 +12,13 @@ namespace miniinfer::test {
 struct FakeCublasLt {
   bool present = true;
   bool knows_epilogues = true;  // otherwise it has no algorithm for any
+  int algorithms = 1;           // of every answer
+  double ns[8] = {};            // what a call by each takes on the stand-in for a stream
+  int wrong = -1;               // the algorithm that computes something else
   int calls = 0;                // of cublasLtMatmul
   int fused_calls = 0;          // with an epilogue
   int tf32_calls = 0;           // that may round float32 to TF32
+  int last_algorithm = -1;
 };
 FakeCublasLt& fake_cublas_lt();
 const cuda::CublasLt& fake_cublas_lt_table();

@@ -12,6 +12,7 @@
 #include "miniinfer/sdk/reference/number.hpp"
 #include "miniinfer/sdk/reference/operand.hpp"
 #include "plugins/cuda/cudnn.hpp"
+#include "tests/cuda/fake_bench.hpp"
 
 namespace miniinfer::test {
 namespace {
@@ -33,8 +34,8 @@ struct Object {
   cudnnBackendDescriptorType_t type;
   bool finished = false;
   std::map<cudnnBackendAttributeName_t, Value> values;
-  Object* graph = nullptr;    // of a configuration
-  bool tensor_cores = false;  // of an engine and its configuration
+  Object* graph = nullptr;  // of a configuration
+  int engine = 0;           // of an engine and its configuration
 
   template <class T>
   std::vector<T> list(cudnnBackendAttributeName_t name) const {
@@ -137,7 +138,7 @@ constexpr Rule kRules[] = {
 };
 
 cudnnStatus_t create(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* out) {
-  *out = new Object{type, false, {}, nullptr, false};
+  *out = new Object{type, false, {}, nullptr, 0};
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -269,33 +270,37 @@ cudnnStatus_t get(cudnnBackendDescriptor_t descriptor, cudnnBackendAttributeName
   switch (name) {
     case CUDNN_ATTR_ENGINEHEUR_RESULTS:
       require(type == kDescriptor, "results are descriptors");
-      // The first engine uses tensor cores.
-      *count = room == 0 ? 2 : std::min<std::int64_t>(room, 2);
-      for (std::int64_t i = 0; i < std::min<std::int64_t>(room, 2); ++i) {
+      *count = fake_cudnn().engines;
+      for (std::int64_t i = 0; i < std::min<std::int64_t>(room, *count); ++i) {
         Object* config = others()[i];
         require(config->type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "results are configurations");
         config->finished = true;
         config->graph = object.object(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
-        config->tensor_cores = i == 0;
+        config->engine = static_cast<int>(i);
       }
       return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINECFG_ENGINE:
       require(type == kDescriptor && room == 1, "one engine");
       require(others()[0]->type == CUDNN_BACKEND_ENGINE_DESCRIPTOR, "an engine is asked for");
       others()[0]->finished = true;
-      others()[0]->tensor_cores = object.tensor_cores;
+      others()[0]->engine = object.engine;
       *count = 1;
       return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
       require(type == CUDNN_TYPE_NUMERICAL_NOTE, "numerical notes");
-      *count = object.tensor_cores ? 1 : 0;
-      if (object.tensor_cores) {
+      *count = object.engine == 0 ? 1 : 0;
+      if (object.engine == 0) {
         *static_cast<cudnnBackendNumericalNote_t*>(values) = CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
       }
       return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE:
       require(type == CUDNN_TYPE_BEHAVIOR_NOTE, "behaviour notes");
       *count = 0;
+      return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_ENGINE_GLOBAL_INDEX:
+      require(type == kInt64 && room == 1, "one index");
+      *static_cast<std::int64_t*>(values) = object.engine;
+      *count = 1;
       return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
       require(type == kInt64 && room == 1, "one size");
@@ -473,7 +478,10 @@ cudnnStatus_t execute(cudnnHandle_t, cudnnBackendDescriptor_t plan, cudnnBackend
   const auto all = operations(*config->graph);
   ++fake.runs;
   fake.fused_runs += all.size() > 1;
-  fake.tensor_core_runs += config->tensor_cores;
+  fake.tensor_core_runs += config->engine == 0;
+  fake.last_engine = config->engine;
+  FakeBench::spend(fake.ns[config->engine]);
+  if (config->engine == fake.wrong) return CUDNN_STATUS_SUCCESS;
   Run run(*as_object(pack));
   for (const Object* op : all) op->type == kPointwiseOp ? point(run, *op) : convolve(run, *op);
   return CUDNN_STATUS_SUCCESS;
@@ -495,6 +503,8 @@ const cuda::Cudnn& fake_cudnn_table() {
       *handle = reinterpret_cast<cudnnHandle_t>(1);
       return CUDNN_STATUS_SUCCESS;
     };
+    cudnn.cudnnSetStream = [](cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; };
+    cudnn.cudnnGetVersion = [] { return std::size_t{91900}; };
     cudnn.cudnnBackendCreateDescriptor = create;
     cudnn.cudnnBackendDestroyDescriptor = destroy;
     cudnn.cudnnBackendSetAttribute = set;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -45,10 +46,22 @@ class TestHost {
       }
       return MINIINFER_OK;
     };
-    table_.cache_read = [](const miniinfer_host*, const char*, void*,
-                           std::uint64_t*) -> miniinfer_code { return MINIINFER_UNAVAILABLE; };
-    table_.cache_write = [](const miniinfer_host*, const char*, const void*,
-                            std::uint64_t) -> miniinfer_code { return MINIINFER_UNAVAILABLE; };
+    table_.cache_read = [](const miniinfer_host* host, const char* key, void* data,
+                           std::uint64_t* bytes) -> miniinfer_code {
+      if (!self(host).allows_cache) return MINIINFER_UNAVAILABLE;
+      const auto found = self(host).cache.find(key);
+      if (found == self(host).cache.end()) return MINIINFER_NOT_FOUND;
+      const std::uint64_t room = *bytes;
+      *bytes = found->second.size();
+      if (data != nullptr && room >= *bytes) std::memcpy(data, found->second.data(), *bytes);
+      return MINIINFER_OK;
+    };
+    table_.cache_write = [](const miniinfer_host* host, const char* key, const void* data,
+                            std::uint64_t bytes) -> miniinfer_code {
+      if (!self(host).allows_cache) return MINIINFER_UNAVAILABLE;
+      self(host).cache[key] = {static_cast<const char*>(data), bytes};
+      return MINIINFER_OK;
+    };
     table_.extension = [](const miniinfer_host*, const char*) -> const void* { return nullptr; };
   }
   TestHost(const TestHost&) = delete;
@@ -61,6 +74,8 @@ class TestHost {
   std::vector<miniinfer_allocator> allocators;
   miniinfer_log_level level = MINIINFER_LOG_TRACE;
   bool refuse_allocators = false;
+  bool allows_cache = false;
+  std::map<std::string, std::string> cache;
 
  private:
   static TestHost& self(const miniinfer_host* host) { return *static_cast<TestHost*>(host->self); }

@@ -12,11 +12,11 @@
 
 #include "plugins/cuda/check.hpp"
 #include "plugins/cuda/context.hpp"
+#include "plugins/cuda/kernels/conv_finish.hpp"
 #include "plugins/cuda/kernels/conv_plan.hpp"
 #include "plugins/cuda/kernels/conv_product.hpp"
 #include "plugins/cuda/kernels/conv_shape.hpp"
 #include "plugins/cuda/kernels/epilogue_follower.hpp"
-#include "plugins/cuda/kernels/epilogue_launch.hpp"
 #include "plugins/cuda/kernels/lt_product.hpp"
 
 namespace miniinfer::cuda {
@@ -32,10 +32,6 @@ std::uint64_t align64(std::uint64_t bytes) { return (bytes + 63) & ~std::uint64_
 
 std::uint64_t element_bytes(const ConvArgs& s) {
   return sdk::element_bytes(static_cast<miniinfer_dtype>(s.dtype));
-}
-
-std::int64_t output_count(const ConvArgs& s) {
-  return s.batch * s.group * s.out_channels * s.out[0] * s.out[1] * s.out[2];
 }
 
 bool pads_are_even(const ConvArgs& s) { return std::ranges::equal(s.pad_begin, s.pad_end); }
@@ -171,7 +167,7 @@ class Conv final : public sdk::Kernel {
       args.x = padded;
     }
     plan_->execute(handle, args, workspace);
-    if (!plan_->is_fused()) finish(args, on);
+    if (!plan_->is_fused()) CUDA_CHECK_THROW(finish_conv(args, on));
   }
 
   void run_product(sdk::Stream* stream, ConvArgs args, std::byte* workspace) const {
@@ -183,23 +179,9 @@ class Conv final : public sdk::Kernel {
         product_->enqueue(stream, {bytes(a), bytes(b), bytes(args.residual), bytes(bias),
                                    static_cast<std::byte*>(args.y), workspace});
     args.residual = nullptr;
-    if (!complete || leaves_bias_) finish(args, static_cast<cudaStream_t>(stream->native()));
-  }
-
-  // Bias, residual and clip of what a library left as a sum.
-  void finish(const ConvArgs& args, cudaStream_t on) const {
-    EpilogueArgs rest{};
-    rest.out = args.y;
-    rest.bias = args.bias;
-    rest.residual = args.residual;
-    rest.count = output_count(args);
-    rest.inner =
-        args.y_strides[1] == 1 && !is_row_major_ ? 1 : args.out[0] * args.out[1] * args.out[2];
-    rest.channels = args.group * args.out_channels;
-    rest.low = args.low;
-    rest.high = args.high;
-    rest.dtype = args.dtype;
-    CUDA_CHECK_THROW(launch_epilogue(rest, on));
+    if (!complete || leaves_bias_) {
+      CUDA_CHECK_THROW(finish_conv(args, static_cast<cudaStream_t>(stream->native())));
+    }
   }
 
   ConvArgs shape_;  // without addresses
@@ -207,7 +189,6 @@ class Conv final : public sdk::Kernel {
   Epilogue epilogue_;
   std::optional<PointwiseRunner> program_;
   int x_, w_, bias_;
-  bool is_row_major_ = has_layout(conv_dims(shape_).y, shape_.y_strides, ConvLayout::kRowMajor);
   bool pads_ = false;  // x is padded first
   std::shared_ptr<const ConvPlan> plan_;
   std::optional<LtProduct> product_;

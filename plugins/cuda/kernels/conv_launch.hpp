@@ -37,6 +37,9 @@ cudaError_t launch_conv_pad(const ConvArgs& args, void* to, cudaStream_t stream)
 MINIINFER_HD std::int64_t padded_size(const ConvArgs& args, int axis) {
   return args.in[axis] + args.pad_begin[axis] + args.pad_end[axis];
 }
+inline std::int64_t output_count(const ConvArgs& args) {
+  return args.batch * args.group * args.out_channels * args.out[0] * args.out[1] * args.out[2];
+}
 inline std::int64_t padded_elements(const ConvArgs& args) {
   return args.batch * args.group * args.in_channels * padded_size(args, 0) * padded_size(args, 1) *
          padded_size(args, 2);

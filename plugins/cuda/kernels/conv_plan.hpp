@@ -13,7 +13,7 @@ namespace miniinfer::cuda {
 // Shared by all kernels of equal shapes.
 class ConvPlan {
  public:
-  ConvPlan(const Cudnn& cudnn, std::unique_ptr<graph::Engines> engines,
+  ConvPlan(const Cudnn& cudnn, std::shared_ptr<const graph::Engines> engines,
            std::unique_ptr<graph::Plan> plan, bool fused, bool reads_output);
 
   // Bias, residual and clip are part of the plan; otherwise the caller's.
@@ -23,7 +23,7 @@ class ConvPlan {
 
  private:
   const Cudnn& cudnn_;
-  std::unique_ptr<graph::Engines> engines_;
+  std::shared_ptr<const graph::Engines> engines_;
   std::unique_ptr<graph::Plan> plan_;
   bool fused_;
   bool reads_output_;         // the sum's place is taken by the output, multiplied by nothing
@@ -31,8 +31,9 @@ class ConvPlan {
 };
 
 // The plan for a problem, of which only the shape, the clip, and whether there are a bias and a
-// residual matter; null where no engine serves it. Found once in a process for each device. The
-// device is current. Throws where cuDNN is missing.
+// residual matter; null where no engine serves it. Those used last are kept while the device is
+// open. The one that was measured to be fastest, should that be known or wanted (tuning.hpp), and
+// otherwise the one cuDNN recommends. The device is current. Throws where cuDNN is missing.
 std::shared_ptr<const ConvPlan> find_conv_plan(Device& device, const ConvArgs& args,
                                                std::uint32_t math, std::uint64_t workspace_bytes);
 

@@ -1,11 +1,47 @@
 #include "plugins/cuda/kernels/cudnn_graph.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "miniinfer/sdk/error.hpp"
 
 namespace miniinfer::cuda::graph {
+
+namespace {
+
+bool allows(const Descriptor& engine, const EngineRules& rules) {
+  for (const auto note :
+       engine.get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE)) {
+    switch (note) {
+      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
+        if (!rules.tensor_cores) return false;
+        break;
+      case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
+        break;
+      case CUDNN_NUMERICAL_NOTE_FFT:
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD:
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4:
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
+        if (!rules.winograd) return false;
+        break;
+      default:  // inputs cut down, sums in a narrow type, not the same bits each time
+        return false;
+    }
+  }
+  for (const auto note :
+       engine.get_list<cudnnBackendBehaviorNote_t>(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE)) {
+    if (note == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION && !rules.runtime_compiled) return false;
+    if (note == CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER ||
+        note == CUDNN_BEHAVIOR_NOTE_REQUIRES_BIAS_INT8x32_REORDER) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
 
 void check(const Cudnn& cudnn, cudnnStatus_t status, const std::string& call) {
   if (status == CUDNN_STATUS_SUCCESS) return;
@@ -93,57 +129,42 @@ Engines::Engines(const Cudnn& cudnn, cudnnHandle_t handle, std::vector<Descripto
   graph_.finish();
 }
 
-bool Engines::allows(const Descriptor& config, const EngineRules& rules) const {
+std::unique_ptr<Plan> Engines::make_plan(Descriptor config, const EngineRules& rules,
+                                         std::size_t place) const {
   const Descriptor engine(cudnn_, CUDNN_BACKEND_ENGINE_DESCRIPTOR, "an engine");
   cudnnBackendDescriptor_t raw = engine.get();
   std::int64_t count = 0;
   if (cudnn_.cudnnBackendGetAttribute(config.get(), CUDNN_ATTR_ENGINECFG_ENGINE,
                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
-                                      &raw) != CUDNN_STATUS_SUCCESS) {
-    return false;
+                                      &raw) != CUDNN_STATUS_SUCCESS ||
+      !allows(engine, rules)) {
+    return nullptr;
   }
-  for (const auto note :
-       engine.get_list<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE)) {
-    switch (note) {
-      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
-        if (!rules.tensor_cores) return false;
-        break;
-      case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
-        break;
-      case CUDNN_NUMERICAL_NOTE_FFT:
-      case CUDNN_NUMERICAL_NOTE_WINOGRAD:
-      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4:
-      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6:
-      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
-        if (!rules.winograd) return false;
-        break;
-      default:  // inputs cut down, sums in a narrow type, not the same bits each time
-        return false;
-    }
-  }
-  for (const auto note :
-       engine.get_list<cudnnBackendBehaviorNote_t>(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE)) {
-    if (note == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION && !rules.runtime_compiled) return false;
-    if (note == CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER ||
-        note == CUDNN_BEHAVIOR_NOTE_REQUIRES_BIAS_INT8x32_REORDER) {
-      return false;
-    }
-  }
-  return true;
+  Descriptor plan(cudnn_, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "an execution plan");
+  plan.set_descriptor(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
+  // Lists name engines that then refuse the shape.
+  if (plan.try_finish() != CUDNN_STATUS_SUCCESS) return nullptr;
+  const std::int64_t workspace = plan.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
+  if (workspace > rules.workspace_bytes) return nullptr;
+  std::string name =
+      sdk::format("%zu:%lld:%lld", place,
+                  static_cast<long long>(engine.get_int64(CUDNN_ATTR_ENGINE_GLOBAL_INDEX)),
+                  static_cast<long long>(workspace));
+  return std::make_unique<Plan>(
+      Plan{std::move(config), std::move(plan), workspace, std::move(name)});
 }
 
-std::unique_ptr<Plan> Engines::find_plan(cudnnBackendHeurMode_t mode,
-                                         const EngineRules& rules) const {
+std::vector<Descriptor> Engines::list(cudnnBackendHeurMode_t mode) const {
   Descriptor heuristics(cudnn_, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, "the heuristics");
   heuristics.set_descriptor(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph_);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, mode);
-  if (heuristics.try_finish() != CUDNN_STATUS_SUCCESS) return nullptr;
+  if (heuristics.try_finish() != CUDNN_STATUS_SUCCESS) return {};
   std::int64_t count = 0;
   if (cudnn_.cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
                                       nullptr) != CUDNN_STATUS_SUCCESS ||
       count <= 0) {
-    return nullptr;
+    return {};
   }
   std::vector<Descriptor> configs;
   std::vector<cudnnBackendDescriptor_t> raw;
@@ -154,18 +175,33 @@ std::unique_ptr<Plan> Engines::find_plan(cudnnBackendHeurMode_t mode,
   if (cudnn_.cudnnBackendGetAttribute(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count,
                                       raw.data()) != CUDNN_STATUS_SUCCESS) {
-    return nullptr;
+    return {};
   }
-  for (std::size_t i = 0; i < std::min(configs.size(), static_cast<std::size_t>(count)); ++i) {
-    if (!allows(configs[i], rules)) continue;
-    Descriptor plan(cudnn_, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "an execution plan");
-    plan.set_descriptor(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[i]);
-    // Lists name engines that then refuse the shape.
-    if (plan.try_finish() != CUDNN_STATUS_SUCCESS) continue;
-    if (plan.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) > rules.workspace_bytes) continue;
-    return std::make_unique<Plan>(Plan{std::move(configs[i]), std::move(plan)});
+  while (configs.size() > static_cast<std::size_t>(std::max<std::int64_t>(count, 0))) {
+    configs.pop_back();
   }
-  return nullptr;
+  return configs;
+}
+
+std::vector<std::unique_ptr<Plan>> Engines::find_plans(cudnnBackendHeurMode_t mode,
+                                                       const EngineRules& rules,
+                                                       std::size_t most) const {
+  std::vector<std::unique_ptr<Plan>> plans;
+  std::vector<Descriptor> configs = list(mode);
+  for (std::size_t i = 0; i < configs.size() && plans.size() < most; ++i) {
+    auto plan = make_plan(std::move(configs[i]), rules, i);
+    if (plan != nullptr) plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
+std::unique_ptr<Plan> Engines::find_plan(cudnnBackendHeurMode_t mode, const EngineRules& rules,
+                                         const std::string& name) const {
+  std::vector<Descriptor> configs = list(mode);
+  const std::size_t place = std::strtoull(name.c_str(), nullptr, 10);
+  if (place >= configs.size()) return nullptr;
+  auto plan = make_plan(std::move(configs[place]), rules, place);
+  return plan != nullptr && plan->name == name ? std::move(plan) : nullptr;
 }
 
 void execute(const Cudnn& cudnn, cudnnHandle_t handle, const Plan& plan,

@@ -123,6 +123,8 @@ struct EngineRules {
 struct Plan {
   Descriptor config;
   Descriptor plan;
+  std::int64_t workspace_bytes;
+  std::string name;  // the same for one version of cuDNN, graph and GPU
 };
 
 // The ways of running a graph of operations, as heuristics list them; owns the descriptors.
@@ -132,11 +134,19 @@ class Engines {
   Engines(const Cudnn& cudnn, cudnnHandle_t handle, std::vector<Descriptor> parts,
           std::vector<cudnnBackendDescriptor_t> operations);
 
-  // Null where no engine of the mode's list fits the rules. The plan refers to this object.
-  std::unique_ptr<Plan> find_plan(cudnnBackendHeurMode_t mode, const EngineRules& rules) const;
+  // The first plans of the mode's list that fit the rules, at most so many. They refer to this
+  // object.
+  std::vector<std::unique_ptr<Plan>> find_plans(cudnnBackendHeurMode_t mode,
+                                                const EngineRules& rules, std::size_t most) const;
+  // The plan of that name in the list; null where there is none, or it does not fit the rules.
+  std::unique_ptr<Plan> find_plan(cudnnBackendHeurMode_t mode, const EngineRules& rules,
+                                  const std::string& name) const;
 
  private:
-  bool allows(const Descriptor& config, const EngineRules& rules) const;
+  std::vector<Descriptor> list(cudnnBackendHeurMode_t mode) const;
+  // Null where the rules, or cuDNN, refuse what is at that place of a list.
+  std::unique_ptr<Plan> make_plan(Descriptor config, const EngineRules& rules,
+                                  std::size_t place) const;
 
   const Cudnn& cudnn_;
   std::vector<Descriptor> parts_;

@@ -5,8 +5,14 @@
 
 #include <map>
 #include <mutex>
+#include <string>
+#include <vector>
 
+#include "miniinfer/sdk/host.hpp"
+#include "plugins/cuda/bench.hpp"
 #include "plugins/cuda/context.hpp"
+#include "plugins/cuda/findings.hpp"
+#include "plugins/cuda/kernels/tuning.hpp"
 
 namespace miniinfer::cuda {
 namespace {
@@ -46,6 +52,7 @@ LtProduct::LtProduct(Device& device, const ContractCalls& calls, miniinfer_dtype
     : lt_(device.libraries().cublas_lt()),
       calls_(calls),
       epilogue_(epilogue),
+      dtype_(dtype),
       types_(lt_types(dtype, math)),
       bytes_(sdk::element_bytes(dtype)),
       a_layout_(layout(calls.m, calls.k, calls.a, calls.a_step)),
@@ -65,6 +72,7 @@ LtProduct::LtProduct(Device& device, const ContractCalls& calls, miniinfer_dtype
               static_cast<long long>(calls.k), sdk::dtype_name(dtype),
               lt_.cublasLtGetStatusName(why));
   }
+  if (fast_ != nullptr) tune(device, handle, *fast_, math);
 }
 
 std::uint64_t LtProduct::workspace_bytes(const ContractCalls& calls) {
@@ -76,6 +84,26 @@ std::uint64_t LtProduct::workspace_bytes(const ContractCalls& calls) {
 
 bool LtProduct::enqueue(sdk::Stream* stream, const Operands& operands) const {
   const Call& call = fast_ != nullptr && is_aligned(operands) ? *fast_ : *plain_;
+  const cublasLtHandle_t handle = context(stream).cublas_lt();
+  const auto on = static_cast<cudaStream_t>(stream->native());
+  const std::int64_t count = calls_.outer.count();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = [&](int operand) {
+      return unravel_wide(i, calls_.outer.rank, calls_.outer.dims, calls_.outer.strides[operand]) *
+             static_cast<std::int64_t>(bytes_);
+    };
+    Operands one = operands;
+    one.a += at(0);
+    one.b += at(1);
+    one.out += at(2);
+    if (one.residual != nullptr) one.residual += at(2);
+    multiply(handle, on, call, call.algorithm, one);
+  }
+  return call.fused || epilogue_.is_plain();
+}
+
+void LtProduct::multiply(cublasLtHandle_t handle, cudaStream_t stream, const Call& call,
+                         const cublasLtMatmulAlgo_t& algorithm, const Operands& operands) const {
   // The descriptor is plain memory; its copy brings this run's bias.
   cublasLtMatmulDescOpaque_t descriptor = *call.descriptor.get();
   if (call.has_bias) {
@@ -90,22 +118,12 @@ bool LtProduct::enqueue(sdk::Stream* stream, const Operands& operands) const {
   const void* const alpha_at = wide ? static_cast<const void*>(&wide_one) : &one;
   const void* const beta_at = wide ? static_cast<const void*>(&wide_beta) : &beta;
   const std::byte* const c = operands.residual != nullptr ? operands.residual : operands.out;
-  const cublasLtHandle_t handle = context(stream).cublas_lt();
-  const auto on = static_cast<cudaStream_t>(stream->native());
-  const std::int64_t count = calls_.outer.count();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto at = [&](int operand) {
-      return unravel_wide(i, calls_.outer.rank, calls_.outer.dims, calls_.outer.strides[operand]) *
-             static_cast<std::int64_t>(bytes_);
-    };
-    check_lt(lt_,
-             lt_.cublasLtMatmul(handle, &descriptor, alpha_at, operands.b + at(1), b_layout_->get(),
-                                operands.a + at(0), a_layout_->get(), beta_at, c + at(2),
-                                out_layout_->get(), operands.out + at(2), out_layout_->get(),
-                                &call.algorithm, operands.workspace, workspace_bytes(calls_), on),
-             "cublasLtMatmul");
-  }
-  return call.fused || epilogue_.is_plain();
+  check_lt(lt_,
+           lt_.cublasLtMatmul(handle, &descriptor, alpha_at, operands.b, b_layout_->get(),
+                              operands.a, a_layout_->get(), beta_at, c, out_layout_->get(),
+                              operands.out, out_layout_->get(), &algorithm, operands.workspace,
+                              workspace_bytes(calls_), stream),
+           "cublasLtMatmul");
 }
 
 std::unique_ptr<LtLayout> LtProduct::layout(std::int64_t rows, std::int64_t columns,
@@ -129,6 +147,15 @@ std::unique_ptr<LtProduct::Call> LtProduct::find(cublasLtHandle_t handle, bool f
                            reinterpret_cast<const void*>(std::uintptr_t{256}));
     }
   }
+  const auto found = algorithms(handle, *call, alignment, 1, why);
+  if (found.empty()) return nullptr;
+  call->algorithm = found[0];
+  return call;
+}
+
+std::vector<cublasLtMatmulAlgo_t> LtProduct::algorithms(cublasLtHandle_t handle, const Call& call,
+                                                        std::uint32_t alignment, int most,
+                                                        cublasStatus_t& why) const {
   LtPreference preference(lt_);
   preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes(calls_));
   for (const auto attribute :
@@ -141,17 +168,104 @@ std::unique_ptr<LtProduct::Call> LtProduct::find(cublasLtHandle_t handle, bool f
     preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
                    static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   }
-  cublasLtMatmulHeuristicResult_t result{};
-  int found = 0;
-  const cublasStatus_t status = lt_.cublasLtMatmulAlgoGetHeuristic(
-      handle, call->descriptor.get(), b_layout_->get(), a_layout_->get(), out_layout_->get(),
-      out_layout_->get(), preference.get(), 1, &result, &found);
-  if (status != CUBLAS_STATUS_SUCCESS || found == 0 || result.state != CUBLAS_STATUS_SUCCESS) {
-    why = status != CUBLAS_STATUS_SUCCESS ? status : result.state;
-    return nullptr;
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
+  int count = 0;
+  why = lt_.cublasLtMatmulAlgoGetHeuristic(handle, call.descriptor.get(), b_layout_->get(),
+                                           a_layout_->get(), out_layout_->get(), out_layout_->get(),
+                                           preference.get(), most, results.data(), &count);
+  std::vector<cublasLtMatmulAlgo_t> found;
+  if (why != CUBLAS_STATUS_SUCCESS) return found;
+  for (int i = 0; i < count; ++i) {
+    if (results[i].state == CUBLAS_STATUS_SUCCESS) {
+      found.push_back(results[i].algo);
+    } else {
+      why = results[i].state;
+    }
   }
-  call->algorithm = result.algo;
-  return call;
+  return found;
+}
+
+void LtProduct::tune(Device& device, cublasLtHandle_t handle, Call& call,
+                     std::uint32_t math) const {
+  constexpr int kMost = 16;
+  const auto name = [](const cublasLtMatmulAlgo_t& algorithm) {
+    return std::string(reinterpret_cast<const char*>(&algorithm), sizeof algorithm);
+  };
+  const std::lock_guard lock(device.findings().mutex);
+  const Fastest fastest(device, subject(call));
+  const std::string known = fastest.recall();
+  if (known.empty() && !tuning_wanted()) return;
+  cublasStatus_t why = CUBLAS_STATUS_SUCCESS;
+  const auto all = algorithms(handle, call, kVector, kMost, why);
+  // Only what the library itself recommends is taken from a cache.
+  for (const cublasLtMatmulAlgo_t& each : all) {
+    if (name(each) != known) continue;
+    call.algorithm = each;
+    return;
+  }
+  if (!tuning_wanted() || all.size() < 2) return;
+  try {
+    const auto best = measure(device, handle, call, all, math);
+    if (!best) return;
+    call.algorithm = all[*best];
+    fastest.remember(name(call.algorithm));
+  } catch (const sdk::Error& error) {
+    if (error.code() != MINIINFER_OUT_OF_MEMORY) throw;
+    sdk::log(MINIINFER_LOG_INFO, "a product of %lld x %lld x %lld is not measured: %s",
+             static_cast<long long>(calls_.m), static_cast<long long>(calls_.n),
+             static_cast<long long>(calls_.k), error.what());
+  }
+}
+
+std::optional<std::size_t> LtProduct::measure(Device& device, cublasLtHandle_t handle,
+                                              const Call& call,
+                                              const std::vector<cublasLtMatmulAlgo_t>& all,
+                                              std::uint32_t math) const {
+  const ContractCalls& c = calls_;
+  const auto bytes = [&](std::int64_t lines, std::int64_t line, std::int64_t ld,
+                         std::int64_t step) {
+    return static_cast<std::uint64_t>((c.batch - 1) * step + (lines - 1) * ld + line) * bytes_;
+  };
+  Bench bench(device);
+  const std::vector<std::byte> numbers = tuning_numbers(dtype_);
+  Trial trial;
+  trial.problem =
+      sdk::format("a product of %lld x %lld x %lld, batch %lld, in %s", static_cast<long long>(c.m),
+                  static_cast<long long>(c.n), static_cast<long long>(c.k),
+                  static_cast<long long>(c.batch), sdk::dtype_name(dtype_));
+  trial.dtype = dtype_;
+  trial.math = math;
+  trial.ways = all.size();
+  trial.out_bytes = bytes(c.m, c.n, c.out_ld, c.out_step);
+  trial.out = bench.take(trial.out_bytes, numbers);
+  Operands operands{};
+  operands.a = bench.take(
+      c.a.transposed ? bytes(c.k, c.m, c.a.ld, c.a_step) : bytes(c.m, c.k, c.a.ld, c.a_step),
+      numbers);
+  operands.b = bench.take(
+      c.b.transposed ? bytes(c.n, c.k, c.b.ld, c.b_step) : bytes(c.k, c.n, c.b.ld, c.b_step),
+      numbers);
+  if (call.has_bias) {
+    operands.bias = bench.take(static_cast<std::uint64_t>(c.n) * bytes_, numbers);
+  }
+  operands.out = trial.out;
+  operands.workspace = bench.take(workspace_bytes(c), numbers);
+  trial.run = [&](std::size_t way) { multiply(handle, bench.stream(), call, all[way], operands); };
+  return find_fastest(device, bench, trial);
+}
+
+// What an algorithm is chosen by.
+std::string LtProduct::subject(const Call& call) const {
+  const ContractCalls& c = calls_;
+  const auto number = [](std::int64_t value) { return static_cast<long long>(value); };
+  return sdk::format(
+      "cuBLASLt %zu product %lld %lld %lld, a %d %lld, b %d %lld, out %lld, batch %lld %lld %lld "
+      "%lld, types %d %d %d, epilogue %d, aligned %u, room %llu",
+      lt_.cublasLtGetVersion(), number(c.m), number(c.n), number(c.k), c.a.transposed,
+      number(c.a.ld), c.b.transposed, number(c.b.ld), number(c.out_ld), number(c.batch),
+      number(c.a_step), number(c.b_step), number(c.out_step), types_.element, types_.compute,
+      types_.scale, call.fused ? library_epilogue(epilogue_) : CUBLASLT_EPILOGUE_DEFAULT, kVector,
+      static_cast<unsigned long long>(workspace_bytes(c)));
 }
 
 // Whether every operand of every call is, and the bias.

@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "miniinfer/abi/op.h"
 #include "miniinfer/sdk/stream.hpp"
@@ -28,8 +31,10 @@ class LtProduct {
     std::byte* workspace;  // workspace_bytes() of it
   };
 
-  // Nothing is empty, and of `epilogue` only what it does matters. The device is current. Throws
-  // UNSUPPORTED where the library is missing or has no algorithm.
+  // Nothing is empty, and of `epilogue` only what it does matters. The algorithm is the one that
+  // was measured to be fastest, should that be known or wanted (tuning.hpp), and otherwise the one
+  // the library recommends. The device is current. Throws UNSUPPORTED where the library is missing
+  // or has no algorithm.
   LtProduct(Device& device, const ContractCalls& calls, miniinfer_dtype dtype, std::uint32_t math,
             const Epilogue& epilogue);
 
@@ -54,11 +59,25 @@ class LtProduct {
   // Null, with the library's answer, where it has no algorithm.
   std::unique_ptr<Call> find(cublasLtHandle_t handle, bool fused, std::uint32_t alignment,
                              cublasStatus_t& why) const;
+  // Those that the library recommends for a call, best first, at most so many.
+  std::vector<cublasLtMatmulAlgo_t> algorithms(cublasLtHandle_t handle, const Call& call,
+                                               std::uint32_t alignment, int most,
+                                               cublasStatus_t& why) const;
+  // Gives the call the algorithm that is known, or measured, to be fastest.
+  void tune(Device& device, cublasLtHandle_t handle, Call& call, std::uint32_t math) const;
+  std::optional<std::size_t> measure(Device& device, cublasLtHandle_t handle, const Call& call,
+                                     const std::vector<cublasLtMatmulAlgo_t>& all,
+                                     std::uint32_t math) const;
+  std::string subject(const Call& call) const;
+  // One call of the library's, of the operands as they are; the bias is put into the descriptor.
+  void multiply(cublasLtHandle_t handle, cudaStream_t stream, const Call& call,
+                const cublasLtMatmulAlgo_t& algorithm, const Operands& operands) const;
   bool is_aligned(const Operands& operands) const;
 
   const CublasLt& lt_;
   ContractCalls calls_;
   Epilogue epilogue_;  // without the residual
+  miniinfer_dtype dtype_;
   LtTypes types_;
   std::uint32_t bytes_;
   std::unique_ptr<LtLayout> a_layout_, b_layout_, out_layout_;
