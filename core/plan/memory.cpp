@@ -93,6 +93,15 @@ void share_in_place(const ItemMemory& item, std::uint32_t step, const std::vecto
   }
 }
 
+// Planning must not be felt when a model is loaded: some milliseconds, only where greedy methods
+// miss the bound. Counted in nodes, not time, so that a model has one plan.
+PlanOptions search_of(std::size_t buffers) {
+  constexpr std::uint64_t kBufferNodes = 500000;
+  PlanOptions options;
+  options.nodes = kBufferNodes / std::max<std::size_t>(buffers, 1);
+  return options;
+}
+
 }  // namespace
 
 Result<MemoryLayout> lay_out_memory(const Graph& graph, const Schedule& schedule,
@@ -128,19 +137,25 @@ Result<MemoryLayout> lay_out_memory(const Graph& graph, const Schedule& schedule
   layout.faults.resize(devices.size());
   layout.arenas.resize(devices.size());
   for (std::uint32_t d = 0; d < devices.size(); ++d) {
+    const std::uint64_t alignment = std::max<std::uint64_t>(64, devices[d]->info.memory_alignment);
     std::vector<PlanBuffer> buffers;
     std::vector<Slot*> owners;
+    const auto add = [&](std::uint64_t bytes, std::uint32_t first, std::uint32_t last,
+                         Slot* owner) {
+      std::uint64_t rounded = 0;
+      if (!checked_align_up(bytes, alignment, &rounded)) rounded = bytes;  // is refused below
+      buffers.push_back({rounded, first, std::uint64_t{last} + 1, alignment});
+      owners.push_back(owner);
+    };
     for (ValueId id = 0; id < graph.value_count(); ++id) {
       if (sharing.root(id) != id || slots[id].place != Slot::None || schedule.home[id] != d ||
           sharing.first(id) == kNever) {
         continue;
       }
-      buffers.push_back({sharing.bytes(id), sharing.first(id), sharing.last(id)});
-      owners.push_back(&slots[id]);
+      add(sharing.bytes(id), sharing.first(id), sharing.last(id), &slots[id]);
     }
     ArenaUse& use = layout.arenas[d];
-    const std::uint64_t alignment = std::max<std::uint64_t>(64, devices[d]->info.memory_alignment);
-    Result<ArenaPlan> without = plan_arena(buffers, alignment);
+    Result<ArenaPlan> without = plan_arena(buffers, search_of(buffers.size()));
     if (!without) return without.status();
     use.activations = without->bytes;
 
@@ -148,12 +163,10 @@ Result<MemoryLayout> lay_out_memory(const Graph& graph, const Schedule& schedule
       const std::uint64_t bytes = items[step].workspace_bytes;
       if (schedule.items[step].device != d || bytes == 0) continue;
       use.workspace = std::max(use.workspace, bytes);
-      buffers.push_back({bytes, step, step});
-      owners.push_back(&layout.workspaces[step]);
+      add(bytes, step, step, &layout.workspaces[step]);
     }
-    buffers.push_back({sizeof(miniinfer_fault), 0, end});
-    owners.push_back(&layout.faults[d]);
-    Result<ArenaPlan> plan = plan_arena(buffers, alignment);
+    add(sizeof(miniinfer_fault), 0, end, &layout.faults[d]);
+    Result<ArenaPlan> plan = plan_arena(buffers, search_of(buffers.size()));
     if (!plan) return plan.status();
     if (Status status = verify_arena(buffers, *plan); !status.ok()) return status;
     use.bytes = plan->bytes;

@@ -5,158 +5,137 @@
 
 #include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
+#include "core/plan/arena_greedy.hpp"
+#include "core/plan/arena_search.hpp"
 
 namespace miniinfer {
 namespace {
 
-struct Placed {
-  std::uint64_t begin, end;
-  std::uint32_t first, last;
+// Sums of offset, size and alignment stay far below 2^64 then.
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 62;
+
+Status check(std::span<const PlanBuffer> buffers) {
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    const PlanBuffer& buffer = buffers[i];
+    if (!is_power_of_two(buffer.alignment)) {
+      return {Code::InvalidArgument, format("buffer %zu: alignment %llu is no power of two", i,
+                                            static_cast<unsigned long long>(buffer.alignment))};
+    }
+    if (buffer.end < buffer.begin) {
+      return {Code::InvalidArgument, format("buffer %zu ends at %llu, before it begins at %llu", i,
+                                            static_cast<unsigned long long>(buffer.end),
+                                            static_cast<unsigned long long>(buffer.begin))};
+    }
+    std::uint64_t most = 0;  // that it can add to an arena
+    if (!checked_align_up(buffer.bytes, buffer.alignment, &most) ||
+        !checked_add(total, most, &total) || total > kMostBytes) {
+      return {Code::LimitExceeded,
+              format("the buffers together pass 2^62 bytes at buffer %zu of %llu bytes", i,
+                     static_cast<unsigned long long>(buffer.bytes))};
+    }
+  }
+  return {};
+}
+
+// A part on its way to the smallest plan, or to one that is small enough.
+struct Candidate {
+  const ArenaPart* part;
+  GreedyPlan plan;
+  std::uint64_t lower_bound;
 };
 
-// The lowest offset of the tightest gap between blocks alive at the same time that has room, or the
-// end of the last one. `placed` is sorted by begin.
-std::uint64_t find_offset(const std::vector<Placed>& placed, std::uint64_t bytes,
-                          const PlanBuffer& buffer) {
-  std::uint64_t end = 0;
-  std::uint64_t best = 0;
-  std::uint64_t best_gap = ~std::uint64_t{0};
-  for (const Placed& other : placed) {
-    if (other.first > buffer.last || other.last < buffer.first) continue;
-    if (other.begin > end) {
-      const std::uint64_t gap = other.begin - end;
-      if (gap >= bytes && gap < best_gap) {
-        best = end;
-        best_gap = gap;
-      }
+// Searches for plans of at most `goal` bytes, which is at least the bound; proofs raise the bound.
+// Where the goal is out of reach, for the smallest plan.
+void improve(Candidate& candidate, std::uint64_t goal, bool is_limit, SearchBudget& budget) {
+  std::optional<ArenaSearch> search = ArenaSearch::make(*candidate.part);
+  if (!search) return;
+  const std::uint64_t step = candidate.part->step;
+  std::uint64_t limit = 16 * candidate.part->buffers.size();
+  const auto try_at = [&](std::uint64_t capacity) {
+    const ArenaSearch::Outcome outcome = search->fit(capacity, limit, budget, candidate.plan);
+    if (outcome == ArenaSearch::Outcome::Fits) candidate.plan.order = "search";
+    if (outcome == ArenaSearch::Outcome::Impossible) {
+      candidate.lower_bound = std::max(candidate.lower_bound, (capacity / step + 1) * step);
     }
-    end = std::max(end, other.end);
-  }
-  return best_gap != ~std::uint64_t{0} ? best : end;
-}
-
-std::uint64_t most_alive(std::span<const PlanBuffer> buffers,
-                         std::span<const std::uint64_t> sizes) {
-  struct Change {
-    std::uint32_t step;
-    bool birth;
-    std::uint64_t bytes;
+    return outcome;
   };
-  std::vector<Change> changes;
-  changes.reserve(buffers.size() * 2);
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    changes.push_back({buffers[i].first, true, sizes[i]});
-    changes.push_back({buffers[i].last, false, sizes[i]});
+  for (; !budget.is_spent(); limit *= 2) {
+    // The goal first; then ever closer to the best plan, as far as this limit allows.
+    std::uint64_t below = std::max(goal, candidate.lower_bound);
+    if (candidate.plan.bytes <= below) return;
+    const bool is_known = try_at(below) != ArenaSearch::Outcome::Unknown;
+    if (is_known && is_limit) return;
+    if (is_known || is_limit) continue;
+    while (candidate.plan.bytes > below + step && !budget.is_spent()) {
+      const std::uint64_t steps = (candidate.plan.bytes - below) / step;
+      const std::uint64_t middle = below + steps / 2 * step;
+      if (try_at(middle) != ArenaSearch::Outcome::Fits) below = middle;
+    }
   }
-  // A buffer is alive during its last step, so births of a step come before deaths of it.
-  std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return a.step != b.step ? a.step < b.step : a.birth && !b.birth;
-  });
-  std::uint64_t alive = 0;
-  std::uint64_t most = 0;
-  for (const Change& change : changes) {
-    alive = change.birth ? alive + change.bytes : alive - change.bytes;
-    most = std::max(most, alive);
-  }
-  return most;
 }
 
-ArenaPlan place_in_order(std::span<const PlanBuffer> buffers, std::span<const std::uint64_t> sizes,
-                         std::span<const std::uint32_t> order) {
-  ArenaPlan plan;
-  plan.offsets.resize(buffers.size());
-  std::vector<Placed> placed;
-  placed.reserve(buffers.size());
-  for (const std::uint32_t index : order) {
-    if (sizes[index] == 0) continue;
-    const PlanBuffer& buffer = buffers[index];
-    const std::uint64_t offset = find_offset(placed, sizes[index], buffer);
-    plan.offsets[index] = offset;
-    plan.bytes = std::max(plan.bytes, offset + sizes[index]);
-    const Placed block{offset, offset + sizes[index], buffer.first, buffer.last};
-    placed.insert(
-        std::upper_bound(placed.begin(), placed.end(), block,
-                         [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
-        block);
+Status too_large(const ArenaPlan& plan, const PlanOptions& options) {
+  const auto number = [](std::uint64_t bytes) { return static_cast<unsigned long long>(bytes); };
+  if (plan.lower_bound > options.capacity) {
+    return {Code::LimitExceeded, format("no plan fits into %llu bytes: %llu are needed at least",
+                                        number(options.capacity), number(plan.lower_bound))};
   }
-  return plan;
+  return {
+      options.stop.stop_requested() ? Code::Cancelled : Code::Timeout,
+      format("no plan of at most %llu bytes was found: the best has %llu, and no less than %llu "
+             "is known to be needed",
+             number(options.capacity), number(plan.bytes), number(plan.lower_bound)),
+      "allow a longer search, or more bytes"};
 }
 
 }  // namespace
 
-Result<ArenaPlan> plan_arena(std::span<const PlanBuffer> buffers, std::uint64_t alignment) {
-  if (!is_power_of_two(alignment)) {
-    return Status(Code::InvalidArgument, format("alignment %llu is no power of two",
-                                                static_cast<unsigned long long>(alignment)));
+Result<ArenaPlan> plan_arena(std::span<const PlanBuffer> buffers, const PlanOptions& options) {
+  if (Status status = check(buffers); !status.ok()) return status;
+  ArenaPlan plan;
+  plan.offsets.resize(buffers.size());
+  plan.found_by = "nothing to place";
+  const std::vector<ArenaPart> parts = split_in_time(buffers);
+  for (const ArenaPart& part : parts) {
+    plan.lower_bound = std::max(plan.lower_bound, part.lower_bound);
   }
-  std::vector<std::uint64_t> sizes(buffers.size());
-  std::uint64_t total = 0;
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    if (buffers[i].last < buffers[i].first) {
-      return Status(Code::InvalidArgument, format("buffer %zu dies before it is born", i));
+  const bool is_limit = options.capacity != PlanOptions::kNone;
+  // One part's proof is another's excuse: none has to be smaller than the largest must be.
+  std::vector<Candidate> candidates;
+  std::uint64_t goal = is_limit ? std::max(options.capacity, plan.lower_bound) : plan.lower_bound;
+  for (const ArenaPart& part : parts) {
+    candidates.push_back({&part, plan_greedily(part, goal), part.lower_bound});
+  }
+  SearchBudget budget;
+  budget.nodes = plan.lower_bound <= options.capacity ? options.nodes : 0;
+  budget.stop = options.stop;
+  const auto now = std::chrono::steady_clock::now();
+  if (options.time < std::chrono::steady_clock::time_point::max() - now) {
+    budget.end = now + options.time;
+  }
+  for (Candidate& candidate : candidates) {
+    if (candidate.plan.bytes > goal && !budget.is_spent())
+      improve(candidate, goal, is_limit, budget);
+    if (!is_limit) goal = std::max(goal, std::max(candidate.lower_bound, candidate.plan.bytes));
+    plan.lower_bound = std::max(plan.lower_bound, candidate.lower_bound);
+    for (std::size_t i = 0; i < candidate.plan.offsets.size(); ++i) {
+      plan.offsets[candidate.part->buffers[i].index] = candidate.plan.offsets[i];
     }
-    if (!checked_align_up(buffers[i].bytes, alignment, &sizes[i]) ||
-        !checked_add(total, sizes[i], &total) || total >= std::uint64_t{1} << 63) {
-      return Status(Code::LimitExceeded, "the buffers together do not fit in 63 bits");
-    }
+    if (candidate.plan.bytes <= plan.bytes) continue;
+    plan.bytes = candidate.plan.bytes;
+    plan.found_by = candidate.plan.order;
   }
-
-  // No single order wins on all graphs; a handful covers the ones seen (research: within 1% of the
-  // bound on 16 of 18 networks for the first, DenseNet needs the others).
-  const auto lifetime = [&](std::uint32_t i) {
-    return std::uint64_t{buffers[i].last} - buffers[i].first + 1;
-  };
-  using Key = std::uint64_t (*)(std::uint64_t size, std::uint64_t life, std::uint64_t first);
-  static constexpr Key kOrders[] = {
-      [](std::uint64_t size, std::uint64_t, std::uint64_t) { return size; },
-      [](std::uint64_t size, std::uint64_t life, std::uint64_t) { return size * life; },
-      [](std::uint64_t, std::uint64_t life, std::uint64_t) { return life; },
-      [](std::uint64_t, std::uint64_t, std::uint64_t first) { return ~first; },
-  };
-  const std::uint64_t lower_bound = most_alive(buffers, sizes);
-  std::vector<std::uint32_t> order(buffers.size());
-  ArenaPlan best;
-  best.bytes = ~std::uint64_t{0};
-  for (const Key key : kOrders) {
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-      const std::uint64_t key_a = key(sizes[a], lifetime(a), buffers[a].first);
-      const std::uint64_t key_b = key(sizes[b], lifetime(b), buffers[b].first);
-      if (key_a != key_b) return key_a > key_b;
-      return sizes[a] != sizes[b] ? sizes[a] > sizes[b] : buffers[a].first < buffers[b].first;
-    });
-    ArenaPlan plan = place_in_order(buffers, sizes, order);
-    if (plan.bytes < best.bytes) best = std::move(plan);
-    if (best.bytes == lower_bound) break;
-  }
-  best.lower_bound = lower_bound;
-  return best;
+  plan.nodes = budget.visited;
+  if (plan.bytes > options.capacity) return too_large(plan, options);
+  return plan;
 }
 
-Status verify_arena(std::span<const PlanBuffer> buffers, const ArenaPlan& plan) {
-  if (plan.offsets.size() != buffers.size()) {
-    return {Code::Internal,
-            format("a plan of %zu offsets for %zu buffers", plan.offsets.size(), buffers.size())};
-  }
-  std::vector<std::uint32_t> order(buffers.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](std::uint32_t a, std::uint32_t b) { return plan.offsets[a] < plan.offsets[b]; });
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const PlanBuffer& a = buffers[order[i]];
-    const std::uint64_t end = plan.offsets[order[i]] + a.bytes;
-    if (end < a.bytes || end > plan.bytes) {
-      return {Code::Internal, format("buffer %u lies outside the arena", order[i])};
-    }
-    for (std::size_t j = i + 1; j < order.size() && plan.offsets[order[j]] < end; ++j) {
-      const PlanBuffer& b = buffers[order[j]];
-      if (b.bytes > 0 && a.first <= b.last && b.first <= a.last) {
-        return {Code::Internal,
-                format("buffers %u and %u overlap while both are alive", order[i], order[j])};
-      }
-    }
-  }
-  return {};
+Result<std::uint64_t> arena_lower_bound(std::span<const PlanBuffer> buffers) {
+  if (Status status = check(buffers); !status.ok()) return status;
+  std::uint64_t most = 0;
+  for (const ArenaPart& part : split_in_time(buffers)) most = std::max(most, part.lower_bound);
+  return most;
 }
 
 }  // namespace miniinfer
