@@ -10,7 +10,8 @@ Device::Device(std::uint32_t ordinal, const Settings& settings)
       info_(describe(ordinal, settings)),
       ledger_(Ledger::of(ordinal)),
       plan_(FaultPlan::parse(settings.plan)),
-      memory_(*this, settings.memory_bytes) {
+      memory_(*this, settings),
+      scheduler_(settings.seed) {
   ledger_.reopen();
   enter("open");
 }
@@ -29,6 +30,8 @@ Device::~Device() {
 
 sdk::DeviceInfo Device::describe(std::uint32_t ordinal, const Settings& settings) {
   sdk::DeviceInfo info;
+  if (settings.is_inline) info.flags |= MINIINFER_DEVICE_INLINE | MINIINFER_DEVICE_HOST_VISIBLE;
+  if (settings.flat) info.flags |= MINIINFER_DEVICE_FLAT_ADDRESS;
   info.rank = -1000;  // never chosen unless named
   info.memory_bytes = settings.memory_bytes;
   info.dtypes = sdk::kNumericTypes;
@@ -56,7 +59,9 @@ std::unique_ptr<sdk::Event> Device::make_event() {
 }
 
 const void* Device::extension(std::string_view id) {
-  if (id == MINIINFER_EXT_GRAPH_CAPTURE) return Graph::api();
+  if (id == MINIINFER_EXT_GRAPH_CAPTURE) return is_inline() ? nullptr : Graph::api();
+  if (id == MINIINFER_EXT_VIRTUAL_MEMORY) return memory_.mapping().api();
+  if (id == MINIINFER_FAKE_ORACLE) return oracle_api();
   return id == MINIINFER_FAKE_LEDGER ? Ledger::api() : nullptr;
 }
 

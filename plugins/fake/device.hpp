@@ -5,12 +5,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "miniinfer/sdk/device.hpp"
 #include "plugins/fake/fault_plan.hpp"
 #include "plugins/fake/ledger.hpp"
 #include "plugins/fake/memory.hpp"
+#include "plugins/fake/oracle.h"
 #include "plugins/fake/scheduler.hpp"
 #include "plugins/fake/settings.hpp"
 
@@ -43,6 +45,12 @@ class Device final : public sdk::Device {
   void begin_work();
   [[gnu::format(printf, 2, 3)]] void violation(const char* format, ...);
 
+  // Follows another fault plan from here on.
+  void follow(FaultPlan&& plan) { plan_.replace(std::move(plan)); }
+  // miniinfer.fake.oracle/1
+  static const miniinfer_fake_oracle_api* oracle_api();
+
+  bool is_inline() const { return (info_.flags & MINIINFER_DEVICE_INLINE) != 0; }
   bool lost() const { return lost_.load(); }
   const char* id() const { return id_.c_str(); }
   Ledger& ledger() { return ledger_; }

@@ -8,8 +8,10 @@
 namespace miniinfer::fake {
 namespace {
 
-constexpr std::string_view kSites[] = {"open", "alloc",  "stream", "event", "create",  "copy",
-                                       "fill", "launch", "sync",   "run",   "capture", "replay"};
+constexpr std::string_view kSites[] = {"open",   "alloc", "info",   "stream",  "event",  "record",
+                                       "wait",   "query", "sync",   "create",  "copy",   "fill",
+                                       "launch", "touch", "run",    "capture", "replay", "reserve",
+                                       "piece",  "map",   "access", "unmap"};
 
 constexpr struct {
   std::string_view name;
@@ -38,8 +40,9 @@ FaultPlan FaultPlan::parse(std::string_view text) {
     }
     const std::string_view site = rule.substr(0, hash);
     if (std::find(std::begin(kSites), std::end(kSites), site) == std::end(kSites)) {
-      refuse(rule,
-             "sites are open alloc stream event create copy fill launch sync run capture replay");
+      std::string known = "sites are";
+      for (const std::string_view name : kSites) known.append(" ").append(name);
+      refuse(rule, known.c_str());
     }
     std::string_view number = rule.substr(hash + 1, equals - hash - 1);
     const bool repeat = !number.empty() && number.back() == '+';
@@ -56,6 +59,12 @@ FaultPlan FaultPlan::parse(std::string_view text) {
     plan.rules_.push_back({std::string(site), from, repeat, action->action});
   }
   return plan;
+}
+
+void FaultPlan::replace(FaultPlan&& other) {
+  std::lock_guard lock(mutex_);
+  rules_ = std::move(other.rules_);
+  calls_.clear();
 }
 
 FaultPlan::Action FaultPlan::next(std::string_view site) {

@@ -12,8 +12,9 @@ namespace miniinfer::fake {
 // A script of failures: "alloc#3=oom;launch#5+=fail;sync#1=lost".
 //
 //   site#k=action   the k-th call (from 1) of the site, once; with k+ from the k-th on
-//   sites           open alloc stream event create copy fill launch sync capture replay, and run:
-//                   work as it is done, later, so that the failure shows at the next sync
+//   sites           open alloc info stream event record wait query sync create copy fill launch
+//                   touch capture replay reserve piece map access unmap, and run: work as it is
+//                   done, later, so that the failure shows at the next sync
 //   actions         oom (OUT_OF_MEMORY), fail (INTERNAL), lost (the device is gone for good)
 //
 // [any-thread]
@@ -26,6 +27,8 @@ class FaultPlan {
 
   FaultPlan() = default;
   FaultPlan(FaultPlan&& other) noexcept : rules_(std::move(other.rules_)) {}
+  // Follows another plan from here on: calls count from 1 again.
+  void replace(FaultPlan&& other);
 
   // Counts a call and says what shall become of it.
   Action next(std::string_view site);

@@ -16,6 +16,7 @@ struct Graph {
   ~Graph();
 
   struct Task {
+    const char* name;
     std::function<void()> work;
     bool always;
     std::vector<Access> accesses;

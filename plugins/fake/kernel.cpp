@@ -64,7 +64,13 @@ void Kernel::enqueue(sdk::Stream* stream, const miniinfer_run& run) const {
   if (program_->scratch_bytes() != 0) {
     accesses.push_back({work.workspace, program_->scratch_bytes(), true});
   }
-  static_cast<Stream*>(stream)->launch([this, work = std::move(work)] { execute(work); }, accesses);
+  if (stream == nullptr) {  // the device works inline
+    device_.begin_work();
+    execute(work);
+    return;
+  }
+  static_cast<Stream*>(stream)->launch(
+      "a kernel", [this, work = std::move(work)] { execute(work); }, accesses);
 }
 
 void Kernel::execute(const Work& work) const {

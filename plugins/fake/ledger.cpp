@@ -83,6 +83,20 @@ void Ledger::freed(std::uint64_t bytes) {
   counts_.live_bytes -= bytes;
 }
 
+void Ledger::made_piece(std::uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  ++counts_.pieces;
+  ++counts_.live_pieces;
+  counts_.live_bytes += bytes;
+  counts_.peak_bytes = std::max(counts_.peak_bytes, counts_.live_bytes);
+}
+
+void Ledger::destroyed_piece(std::uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  --counts_.live_pieces;
+  counts_.live_bytes -= bytes;
+}
+
 void Ledger::violation(std::string text) {
   std::lock_guard lock(mutex_);
   ++counts_.violations;
@@ -96,15 +110,18 @@ miniinfer_fake_ledger Ledger::counts() const {
 
 std::string Ledger::imbalance() const {
   const miniinfer_fake_ledger now = counts();
-  if (now.live_allocations == 0 && now.live_streams == 0 && now.live_events == 0 &&
-      now.live_kernels == 0 && now.live_graphs == 0 && now.violations == 0) {
+  if (now.live_allocations == 0 && now.live_pieces == 0 && now.live_ranges == 0 &&
+      now.live_streams == 0 && now.live_events == 0 && now.live_kernels == 0 &&
+      now.live_graphs == 0 && now.violations == 0) {
     return {};
   }
   std::string text = sdk::format(
-      "closed with %llu allocations (%llu bytes), %llu streams, %llu events, %llu kernels and "
-      "%llu recordings left and %llu violations",
+      "closed with %llu allocations and %llu pieces (%llu bytes), %llu ranges, %llu streams, %llu "
+      "events, %llu kernels and %llu recordings left and %llu violations",
       static_cast<unsigned long long>(now.live_allocations),
+      static_cast<unsigned long long>(now.live_pieces),
       static_cast<unsigned long long>(now.live_bytes),
+      static_cast<unsigned long long>(now.live_ranges),
       static_cast<unsigned long long>(now.live_streams),
       static_cast<unsigned long long>(now.live_events),
       static_cast<unsigned long long>(now.live_kernels),

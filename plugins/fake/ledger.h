@@ -31,6 +31,9 @@ typedef struct miniinfer_fake_ledger {
   uint64_t violations;    // calls that the boundary's rules forbid
   uint64_t replays;       // launches of recorded work
   uint64_t live_graphs;
+  uint64_t live_ranges;  // reserved addresses
+  uint64_t live_pieces;  // of memory that can be mapped; in live_bytes, too
+  uint64_t pieces;
 } miniinfer_fake_ledger;
 
 typedef struct miniinfer_fake_ledger_api {

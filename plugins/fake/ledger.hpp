@@ -20,6 +20,8 @@ class Ledger {
   void subtract(std::uint64_t miniinfer_fake_ledger::* counter, std::uint64_t amount = 1);
   void allocated(std::uint64_t bytes);
   void freed(std::uint64_t bytes);
+  void made_piece(std::uint64_t bytes);
+  void destroyed_piece(std::uint64_t bytes);
   void violation(std::string text);
 
   miniinfer_fake_ledger counts() const;

@@ -8,49 +8,66 @@
 #include <mutex>
 
 #include "miniinfer/sdk/allocator.hpp"
+#include "plugins/fake/backing.hpp"
+#include "plugins/fake/mapping.hpp"
+#include "plugins/fake/room.hpp"
+#include "plugins/fake/settings.hpp"
 
 namespace miniinfer::fake {
 
 class Device;
 
-// What memory holds before anybody wrote it, and after it was given back: bytes that make NaN in
-// every float type, and bytes that do not.
-inline constexpr std::byte kFresh{0xFF};
-inline constexpr std::byte kFreed{0xDE};
-
-// The device's memory. A block is known by a number that is no address, so a host that looks into
-// it crashes, and every use by a kernel or a copy is checked against the table of blocks. Freed
-// blocks are kept for a while, so that their use is noticed. [any-thread]
+// The device's memory: blocks, and ranges that are mapped piece by piece (mapping.hpp). A block is
+// known by a number that is no address of the host's, so a host that looks into it crashes, and
+// every use by a kernel or a copy is checked. Where the device has flat addresses any number inside
+// a block names a place in it. Freed blocks are remembered for a while, so that their use is told
+// from nonsense. [any-thread]
 class Memory final : public sdk::Allocator {
  public:
-  Memory(Device& device, std::uint64_t total_bytes);
+  Memory(Device& device, const Settings& settings);
 
   miniinfer_mem allocate(std::uint64_t bytes, std::uint64_t alignment,
                          sdk::Stream* stream) override;
   void free(miniinfer_mem mem, std::uint64_t bytes, sdk::Stream* stream) noexcept override;
+  // Of a device that works inline.
+  void* host_pointer(miniinfer_mem mem) noexcept override;
   sdk::MemoryInfo info() override;
 
-  // Where `bytes` bytes from `mem` are. Throws, and notes a violation, where they are not all
-  // inside one live block. `what` names the use.
+  // Where `bytes` bytes from `mem` are, for work that runs. Throws, and notes a violation, where
+  // they are not all inside one live block or mapped. `what` names the use.
   std::byte* resolve(miniinfer_mem mem, std::uint64_t bytes, const char* what);
+  // The same for work that is put on a stream, by what the host has done until now.
+  void check(miniinfer_mem mem, std::uint64_t bytes, const char* what);
+
+  Room& room() { return room_; }
+  Mapping& mapping() { return mapping_; }
 
  private:
   struct Block {
-    std::unique_ptr<std::byte[]> bytes;
+    explicit Block(std::uint64_t size) : size(size), pages(size) {}
     std::uint64_t size;
-    bool live;
+    Pages pages;
+    std::unique_ptr<std::byte[]> bytes;  // made when first used
+    bool given_back = false;             // the host has
+    bool gone = false;                   // in the order of the work, too
   };
+  using Blocks = std::map<std::uint64_t, Block>;
 
-  void poison(std::uint64_t handle);
+  // The block around a place, or end().
+  Blocks::iterator find(miniinfer_mem mem);
+  static std::byte* prepare(Block& block, std::uint64_t offset, std::uint64_t bytes);
+  Place block_place(miniinfer_mem mem, std::uint64_t bytes, bool running);
+  std::byte* place(miniinfer_mem mem, std::uint64_t bytes, const char* what, bool running);
+  void let_go(std::uint64_t handle);
 
   Device& device_;
-  std::uint64_t total_bytes_;
+  const bool flat_;
+  const bool inline_;
+  Room room_;
+  Mapping mapping_;
   std::mutex mutex_;
-  std::uint64_t next_ = 1;
-  std::uint64_t used_bytes_ = 0;
-  std::uint64_t quarantined_bytes_ = 0;
-  std::map<std::uint64_t, Block> blocks_;
-  std::deque<std::uint64_t> quarantine_;  // handles, oldest first
+  Blocks blocks_;
+  std::deque<std::uint64_t> gone_;  // handles, oldest first
 };
 
 }  // namespace miniinfer::fake

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "plugins/fake/clock.hpp"
 #include "plugins/fake/race_oracle.hpp"
 
 namespace miniinfer::fake {
@@ -26,48 +27,65 @@ struct Mark {
 struct Queue {
   struct Task {
     std::function<void()> work;
-    bool always;  // runs even after a failure: bookkeeping
-    Mark wait;    // of another queue: waits for it
+    bool always;                        // runs even after a failure: bookkeeping
+    std::shared_ptr<Queue> wait_queue;  // waits for a place in another queue
+    std::uint64_t wait_position = 0;
   };
 
   std::uint32_t number;  // from 1, in the order streams are made
+  std::uint32_t slot;    // in clocks; taken over from a queue that is no more
+  std::uint64_t first;   // where that one ended, and positions here begin
   std::deque<Task> tasks;
-  std::uint64_t put = 0;   // tasks ever put here
-  std::uint64_t done = 0;  // tasks finished, in order
+  std::uint64_t put = 0;   // the position of the last task put here
+  std::uint64_t done = 0;  // of the last one finished, in order
   Clock clock;             // at the end
   std::exception_ptr failure;
 };
 
 // Work that was put on streams and not asked for yet. Nothing runs before somebody waits, so work
 // whose order nobody asked for runs in a surprising one. A question that is answered "not yet"
-// moves its queue on by one task, so that who polls gets there. [any-thread]
+// moves its queue on by one task, so that who polls gets there.
+//
+// With a seed other than 0, and in `advance`, a number drawn from it decides which queue moves: all
+// streams go on while somebody waits for one. [any-thread]
 class Scheduler {
  public:
+  explicit Scheduler(std::uint64_t seed) : seeded_(seed != 0), random_(seed) {}
+
   std::shared_ptr<Queue> make_queue();
   // Puts work that uses memory at the end. Gives a sentence about each race.
-  std::vector<std::string> put(Queue& queue, std::function<void()> work, bool always,
-                               const std::vector<Access>& accesses);
-  void put_wait(Queue& queue, Mark mark);
+  std::vector<std::string> put(Queue& queue, const char* name, std::function<void()> work,
+                               bool always, const std::vector<Access>& accesses);
+  void put_wait(Queue& queue, const Mark& mark);
   Mark end_of(const std::shared_ptr<Queue>& queue);
-  // A block is given back by the host; gives a sentence where work may still use it.
-  std::string give_back(std::uint64_t handle);
-  void forget(std::uint64_t handle);
+  // Memory is taken away by the host; gives a sentence where work may still use it.
+  std::string take_away(miniinfer_mem mem, std::uint64_t bytes, const char* how);
+  void forget(miniinfer_mem mem, std::uint64_t bytes);
+  void note(miniinfer_mem mem, std::uint64_t bytes, const char* what, const Queue* queue);
 
+  // Runs up to so many tasks, each of a queue that can go on. Gives how many there were.
+  std::uint64_t advance(std::uint64_t tasks);
   // Runs what comes before a mark and throws what any of it failed with.
   void finish(const Mark& mark);
   void finish_all();
   bool ask(const Mark& mark);
   // As finish, up to the end and without throwing; `drop` leaves out everything but bookkeeping.
-  void close(Queue& queue, bool drop);
+  // The queue is not used any more.
+  void close(const std::shared_ptr<Queue>& queue, bool drop);
 
  private:
   void add(Queue& queue, Queue::Task task);
+  bool step();  // one task of any queue
   void run_until(Queue& queue, std::uint64_t position);
   void run_one(Queue& queue);
 
+  const bool seeded_;
   std::mutex mutex_;
+  std::uint64_t random_;
   std::uint32_t queues_made_ = 0;
-  std::vector<std::weak_ptr<Queue>> queues_;
+  std::vector<std::shared_ptr<Queue>> queues_;
+  std::vector<std::uint32_t> free_slots_;
+  std::uint32_t slots_ = 0;
   Clock host_;  // what the host has waited for
   RaceOracle races_;
 };

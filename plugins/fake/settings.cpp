@@ -10,6 +10,8 @@
 namespace miniinfer::fake {
 namespace {
 
+constexpr std::uint64_t kMinGranularity = 4096;  // a page of the host's
+
 std::string_view text(const char* option, const char* variable) {
   const char* value = sdk::option(option);
   if (value == nullptr) value = std::getenv(variable);
@@ -28,12 +30,30 @@ void read_number(const char* option, const char* variable, T& out) {
   }
 }
 
+bool read_flag(const char* option, const char* variable) {
+  std::uint32_t number = 0;
+  read_number(option, variable, number);
+  return number != 0;
+}
+
 }  // namespace
 
 Settings Settings::current() {
   Settings settings;
   read_number("devices", "MINIINFER_FAKE_DEVICES", settings.devices);
   read_number("memory", "MINIINFER_FAKE_MEMORY", settings.memory_bytes);
+  read_number("block", "MINIINFER_FAKE_BLOCK", settings.max_block);
+  if (settings.max_block == 0) settings.max_block = settings.memory_bytes;
+  read_number("granularity", "MINIINFER_FAKE_GRANULARITY", settings.granularity);
+  const std::uint64_t unit = settings.granularity;
+  if (unit != 0 && (unit < kMinGranularity || (unit & (unit - 1)) != 0)) {
+    sdk::fail(
+        MINIINFER_INVALID_ARGUMENT, "fake.granularity is %llu, which is no power of two from %llu",
+        static_cast<unsigned long long>(unit), static_cast<unsigned long long>(kMinGranularity));
+  }
+  read_number("seed", "MINIINFER_FAKE_SEED", settings.seed);
+  settings.flat = read_flag("flat", "MINIINFER_FAKE_FLAT");
+  settings.is_inline = read_flag("inline", "MINIINFER_FAKE_INLINE");
   settings.plan = text("plan", "MINIINFER_FAKE_PLAN");
   return settings;
 }

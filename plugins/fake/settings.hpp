@@ -5,14 +5,19 @@
 
 namespace miniinfer::fake {
 
-// What the user can set: host options "fake.devices", "fake.memory" and "fake.plan", or the
-// variables MINIINFER_FAKE_DEVICES, MINIINFER_FAKE_MEMORY and MINIINFER_FAKE_PLAN.
+// What the user can set, each as an option of the host ("fake.devices") or as a variable
+// (MINIINFER_FAKE_DEVICES).
 struct Settings {
-  std::uint32_t devices = 1;
-  std::uint64_t memory_bytes = std::uint64_t{1} << 30;
-  std::string plan;  // see FaultPlan
+  std::uint32_t devices = 1;                            // devices
+  std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // memory
+  std::uint64_t max_block = 0;                          // block: the largest; 0: all the memory
+  std::uint64_t granularity = 0;  // granularity of mapping, a power of two; 0: cannot map
+  std::uint64_t seed = 0;         // seed, see Scheduler
+  bool flat = false;              // flat=1: addresses for handles
+  bool is_inline = false;         // inline=1: no streams, memory that the host can reach
+  std::string plan;               // plan, see FaultPlan
 
-  // Throws sdk::Error(INVALID_ARGUMENT) that quotes a number it cannot read.
+  // Throws sdk::Error(INVALID_ARGUMENT) that quotes what it cannot read or use.
   static Settings current();
 };
 

@@ -40,7 +40,7 @@ Stream::Stream(Device& device) : device_(device), queue_(device.scheduler().make
 }
 
 Stream::~Stream() {
-  device_.scheduler().close(*queue_, device_.lost());
+  device_.scheduler().close(queue_, device_.lost());
   device_.ledger().subtract(&miniinfer_fake_ledger::live_streams);
 }
 
@@ -77,7 +77,7 @@ void Stream::copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinf
     const std::byte* from = end(src, direction == MINIINFER_COPY_HOST_TO_DEVICE);
     if (bytes != 0) std::memcpy(to, from, bytes);
   };
-  launch(work, accesses);
+  launch("copy", work, accesses);
 }
 
 void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
@@ -98,7 +98,7 @@ void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
       std::memcpy(to + at, &pattern, pattern_bytes);
     }
   };
-  launch(work, {{dst, bytes, true}});
+  launch("fill", work, {{dst, bytes, true}});
 }
 
 void Stream::record(sdk::Event& event) {
@@ -110,31 +110,40 @@ void Stream::record(sdk::Event& event) {
 void Stream::wait(sdk::Event& event) {
   device_.enter("wait");
   refuse_while_recording("wait");
-  Mark mark = static_cast<Event&>(event).mark();
+  const Mark mark = static_cast<Event&>(event).mark();
   if (mark.queue != nullptr && mark.queue != queue_) {
-    device_.scheduler().put_wait(*queue_, std::move(mark));
+    device_.scheduler().put_wait(*queue_, mark);
   }
 }
 
-void Stream::launch(std::function<void()> work, const std::vector<Access>& accesses) {
+void Stream::launch(const char* name, std::function<void()> work,
+                    const std::vector<Access>& accesses) {
   const auto task = [this, work = std::move(work)] {
     device_.begin_work();
     work();
   };
-  put(task, false, accesses);
+  put(name, task, false, accesses);
 }
 
-void Stream::enqueue(std::function<void()> work, const std::vector<Access>& accesses) {
-  put(std::move(work), true, accesses);
+void Stream::touch(const char* name, const std::vector<Access>& accesses) {
+  device_.enter("touch");
+  for (const Access& access : accesses) device_.memory().check(access.mem, access.bytes, name);
+  put(name, [this] { device_.begin_work(); }, false, accesses);
 }
 
-void Stream::put(std::function<void()> work, bool always, const std::vector<Access>& accesses) {
+void Stream::enqueue(const char* name, std::function<void()> work,
+                     const std::vector<Access>& accesses) {
+  put(name, std::move(work), true, accesses);
+}
+
+void Stream::put(const char* name, std::function<void()> work, bool always,
+                 const std::vector<Access>& accesses) {
   if (recording_ != nullptr) {
-    recording_->tasks.push_back({std::move(work), always, accesses});
+    recording_->tasks.push_back({name, std::move(work), always, accesses});
     return;
   }
   for (const std::string& race :
-       device_.scheduler().put(*queue_, std::move(work), always, accesses)) {
+       device_.scheduler().put(*queue_, name, std::move(work), always, accesses)) {
     device_.violation("%s", race.c_str());
   }
 }
@@ -143,6 +152,7 @@ void Stream::begin_recording() {
   device_.enter("capture");
   refuse_while_recording("begin");
   recording_ = std::make_unique<Graph>(device_);
+  is_recording_.store(true);
 }
 
 std::unique_ptr<Graph> Stream::end_recording() {
@@ -151,6 +161,7 @@ std::unique_ptr<Graph> Stream::end_recording() {
     sdk::fail(MINIINFER_FAILED_PRECONDITION, "nothing is being recorded on %s", device_.id());
   }
   std::unique_ptr<Graph> graph = std::move(recording_);
+  is_recording_.store(false);
   device_.enter("capture");
   return graph;
 }
@@ -159,11 +170,11 @@ void Stream::replay(const Graph& graph) {
   device_.enter("replay");
   refuse_while_recording("launch");
   device_.ledger().add(&miniinfer_fake_ledger::replays);
-  for (const Graph::Task& task : graph.tasks) put(task.work, task.always, task.accesses);
+  for (const Graph::Task& task : graph.tasks) put(task.name, task.work, task.always, task.accesses);
 }
 
 void Stream::refuse_while_recording(const char* call) {
-  if (recording_ == nullptr) return;
+  if (!is_recording_.load()) return;
   device_.violation("%s inside a recording", call);
   sdk::fail(MINIINFER_FAILED_PRECONDITION, "%s inside a recording on %s", call, device_.id());
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,17 +46,22 @@ class Stream final : public sdk::Stream {
   void wait(sdk::Event& event) override;
 
   // Work of the device's that uses memory: subject to the fault plan, dropped after a failure.
-  void launch(std::function<void()> work, const std::vector<Access>& accesses);
+  void launch(const char* name, std::function<void()> work, const std::vector<Access>& accesses);
+  // Work that only pretends to use memory.
+  void touch(const char* name, const std::vector<Access>& accesses);
   // Bookkeeping in stream order, done in any case.
-  void enqueue(std::function<void()> work, const std::vector<Access>& accesses);
+  void enqueue(const char* name, std::function<void()> work, const std::vector<Access>& accesses);
 
   // Between these two, work is recorded instead of queued; what waits or asks is a violation.
   void begin_recording();
   std::unique_ptr<Graph> end_recording();
   void replay(const Graph& graph);
 
+  const std::shared_ptr<Queue>& queue() const { return queue_; }
+
  private:
-  void put(std::function<void()> work, bool always, const std::vector<Access>& accesses);
+  void put(const char* name, std::function<void()> work, bool always,
+           const std::vector<Access>& accesses);
 
   Device& device_;
   // Throws, and notes a violation, inside a recording.
@@ -63,6 +69,7 @@ class Stream final : public sdk::Stream {
 
   std::shared_ptr<Queue> queue_;
   std::unique_ptr<Graph> recording_;
+  std::atomic<bool> is_recording_{false};  // for threads that do not put work here
 };
 
 }  // namespace miniinfer::fake
