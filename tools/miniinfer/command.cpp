@@ -105,6 +105,15 @@ void add_common_options(CLI::App& app, CommonOptions& common, Output& output) {
       ->group(kGroup);
 }
 
+std::filesystem::path cache_folder() {
+  namespace fs = std::filesystem;
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') {
+    return fs::path(cache) / "miniinfer";
+  }
+  const char* home = std::getenv("HOME");
+  return home == nullptr || *home != '/' ? fs::path() : fs::path(home) / ".cache" / "miniinfer";
+}
+
 Result<Runtime> make_runtime(const CommonOptions& common, Output& output) {
   static constexpr const char* kLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
   RuntimeOptions options;
@@ -114,6 +123,7 @@ Result<Runtime> make_runtime(const CommonOptions& common, Output& output) {
   options.log = output.log(options.level);
   if (options.level == Level::Error) options.level = Level::Warn;  // for the document
   options.threads = common.threads.empty() ? 0 : common.threads.front();
+  options.cache = cache_folder();
   for (const std::string& plugin : common.plugins) options.plugin_dirs.emplace_back(plugin);
   for (const std::string& option : common.options) {
     const std::size_t equals = option.find('=');

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -108,6 +109,10 @@ class Output {
 
 // The first SIGINT or SIGTERM asks for a stop; the second kills.
 std::stop_token interrupted();
+
+// Where compiled kernels and verdicts about plugins are kept from one process to the next:
+// $XDG_CACHE_HOME/miniinfer, or ~/.cache/miniinfer; empty where there is no such place.
+std::filesystem::path cache_folder();
 
 // Options of most subcommands.
 struct CommonOptions {

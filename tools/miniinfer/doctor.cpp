@@ -33,14 +33,6 @@ class Findings {
   int problems_ = 0;
 };
 
-fs::path cache_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') {
-    return fs::path(cache) / "miniinfer";
-  }
-  const char* home = std::getenv("HOME");
-  return home == nullptr ? fs::path() : fs::path(home) / ".cache" / "miniinfer";
-}
-
 void check_cache(Findings& findings) {
   const fs::path folder = cache_folder();
   if (folder.empty()) {

@@ -18,7 +18,7 @@ constexpr Variable kVariables[] = {
     {"MINIINFER_PLUGINS", "plugins to use, by name with , between; none: only what is built in"},
     {"MINIINFER_PROBE", "the helper that opens a plugin first"},
     {"MINIINFER_CPU_ISA", "lowers the instruction set of cpu: baseline, avx2, avx512"},
-    {"XDG_CACHE_HOME", "where caches go, where the program allows them"},
+    {"XDG_CACHE_HOME", "where compiled kernels and verdicts about plugins are kept"},
 };
 
 }  // namespace
