@@ -140,19 +140,21 @@ Result<MemoryLayout> lay_out_memory(const Graph& graph, const Schedule& schedule
     const std::uint64_t alignment = std::max<std::uint64_t>(64, devices[d]->info.memory_alignment);
     std::vector<PlanBuffer> buffers;
     std::vector<Slot*> owners;
-    const auto add = [&](std::uint64_t bytes, std::uint32_t first, std::uint32_t last,
-                         Slot* owner) {
+    std::vector<std::string> names;
+    const auto add = [&](std::uint64_t bytes, std::uint32_t first, std::uint32_t last, Slot* owner,
+                         std::string name) {
       std::uint64_t rounded = 0;
       if (!checked_align_up(bytes, alignment, &rounded)) rounded = bytes;  // is refused below
       buffers.push_back({rounded, first, std::uint64_t{last} + 1, alignment});
       owners.push_back(owner);
+      names.push_back(std::move(name));
     };
     for (ValueId id = 0; id < graph.value_count(); ++id) {
       if (sharing.root(id) != id || slots[id].place != Slot::None || schedule.home[id] != d ||
           sharing.first(id) == kNever) {
         continue;
       }
-      add(sharing.bytes(id), sharing.first(id), sharing.last(id), &slots[id]);
+      add(sharing.bytes(id), sharing.first(id), sharing.last(id), &slots[id], graph.value(id).name);
     }
     ArenaUse& use = layout.arenas[d];
     Result<ArenaPlan> without = plan_arena(buffers, search_of(buffers.size()));
@@ -163,9 +165,9 @@ Result<MemoryLayout> lay_out_memory(const Graph& graph, const Schedule& schedule
       const std::uint64_t bytes = items[step].workspace_bytes;
       if (schedule.items[step].device != d || bytes == 0) continue;
       use.workspace = std::max(use.workspace, bytes);
-      add(bytes, step, step, &layout.workspaces[step]);
+      add(bytes, step, step, &layout.workspaces[step], "workspace");
     }
-    add(sizeof(miniinfer_fault), 0, end, &layout.faults[d]);
+    add(sizeof(miniinfer_fault), 0, end, &layout.faults[d], "fault");
     Result<ArenaPlan> plan = plan_arena(buffers, search_of(buffers.size()));
     if (!plan) return plan.status();
     if (Status status = verify_arena(buffers, *plan); !status.ok()) return status;
@@ -173,6 +175,9 @@ Result<MemoryLayout> lay_out_memory(const Graph& graph, const Schedule& schedule
     use.lower_bound = plan->lower_bound;
     for (std::size_t i = 0; i < owners.size(); ++i) {
       *owners[i] = {Slot::Arena, d, 0, plan->offsets[i]};
+      if (buffers[i].bytes == 0) continue;
+      use.buffers.push_back({std::move(names[i]), buffers[i].bytes, buffers[i].begin,
+                             buffers[i].end, plan->offsets[i]});
     }
   }
   for (ValueId id = 0; id < graph.value_count(); ++id) slots[id] = slots[sharing.root(id)];

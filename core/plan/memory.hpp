@@ -7,6 +7,7 @@
 #include "core/graph/graph.hpp"
 #include "core/plan/schedule.hpp"
 #include "miniinfer/memory_planner.hpp"
+#include "miniinfer/session.hpp"
 
 namespace miniinfer {
 
@@ -37,6 +38,7 @@ struct ArenaUse {
   std::uint64_t workspace = 0;    // the largest workspace
   std::uint64_t bytes = 0;        // what a context allocates
   std::uint64_t lower_bound = 0;
+  std::vector<ArenaBuffer> buffers;
 };
 
 struct MemoryLayout {

@@ -353,6 +353,7 @@ class Builder {
       memory.activations = use.activations;
       memory.workspace = use.bytes > use.activations ? use.bytes - use.activations : 0;
       memory.lower_bound = use.lower_bound;
+      memory.buffers = use.buffers;
       memory.peak = memory.weights + static_cast<std::uint64_t>(request_.contexts) * use.bytes;
       plan_->memory.push_back(std::move(memory));
     }

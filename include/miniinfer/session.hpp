@@ -69,6 +69,16 @@ struct Placement {
   std::vector<Captured> captures;
 };
 
+// What lies in an arena: a value that is made and used up inside a run, with what shares its
+// memory, or scratch of a step. Steps count as they are scheduled, from 0.
+struct ArenaBuffer {
+  std::string name;  // of the value; "workspace", "fault" for what has none
+  std::uint64_t bytes = 0;
+  std::uint64_t begin = 0;  // the step that writes it
+  std::uint64_t end = 0;    // the first step that needs it no more
+  std::uint64_t offset = 0;
+};
+
 // Bytes on one device for one set of input shapes.
 struct DeviceMemory {
   std::string device;
@@ -77,6 +87,7 @@ struct DeviceMemory {
   std::uint64_t workspace = 0;    // scratch inside that arena
   std::uint64_t lower_bound = 0;  // no arena of one context can be smaller
   std::uint64_t peak = 0;         // weights + contexts * (activations + workspace)
+  std::vector<ArenaBuffer> buffers;
 };
 
 struct MemoryPlan {

@@ -15,8 +15,8 @@ class Command(Case):
     def test_help_and_version(self):
         self.assertIn("boundary v0.1", self.expect(OK, "--version").stdout)
         self.assertIn("exit codes", self.expect(OK, "--help").stdout)
-        for sub in ("devices", "run", "bench", "compare", "inspect", "conformance", "plugin list",
-                    "plugin check", "env", "doctor"):
+        for sub in ("devices", "run", "bench", "compare", "inspect", "conformance", "mem plan",
+                    "mem pack", "plugin list", "plugin check", "env", "doctor"):
             out = self.expect(OK, *sub.split(), "--help").stdout
             self.assertIn(f"Usage: miniinfer {sub} ", out)
             self.assertIn("--json", out)
@@ -25,7 +25,7 @@ class Command(Case):
     def test_wrong_usage(self):
         for args in ([], ["nosuch"], ["run"], ["run", MODEL, "--nosuch"], ["run", MODEL, "-d"],
                      ["devices", "extra"], ["run", MODEL, "--threads", "-1"],
-                     ["run", MODEL, "--log", "loud"], ["plugin"]):
+                     ["run", MODEL, "--log", "loud"], ["plugin"], ["mem"]):
             with self.subTest(args=args):
                 self.expect(USAGE, *args)
 

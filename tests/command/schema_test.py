@@ -122,6 +122,16 @@ class Schemas(Case):
         self.good("bench", "bench", MODEL, *QUICK, "--no-verify", "-d", "fake:0,cpu")
         self.good("bench", "bench", MODEL, *QUICK, "--threads", "1,2", env={"MINIINFER_CPU_ISA": "avx2"})
 
+    def test_mem(self):
+        buffers = self.dir / "buffers.csv"
+        self.good("mem-plan", "mem", "plan", MODEL, "-o", buffers)
+        self.good("mem-plan", "mem", "plan", MODEL, "-d", "fake:0,cpu")
+        self.check("mem-plan", "mem", "plan", buffers, fails=True)
+        self.good("mem-pack", "mem", "pack", buffers, "--capacity", 1 << 30)
+        self.good("mem-pack", "mem", "pack", buffers)
+        self.check("mem-pack", "mem", "pack", buffers, "--capacity", 1, fails=True)
+        self.check("mem-pack", "mem", "pack", MODEL, fails=True)
+
     def test_trace(self):
         trace = self.dir / "trace.json"
         run("bench", MODEL, *QUICK, "--profile", trace, "-d", "fake:0,cpu")

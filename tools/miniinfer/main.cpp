@@ -69,6 +69,10 @@ int main(int argc, char** argv) {
       "compare");
   add(app, "inspect", "describe a model: its inputs, memory and placement", add_inspect, "inspect");
   add(app, "conformance", "run ONNX backend tests", add_conformance, "conformance");
+  CLI::App* mem = app.add_subcommand("mem", "plan the memory of a model, pack buffers");
+  mem->require_subcommand(1);
+  add(*mem, "plan", "show what lies where in a model's arenas, and when", add_mem_plan, "mem plan");
+  add(*mem, "pack", "pack buffers with known lifetimes into one arena", add_mem_pack, "mem pack");
   CLI::App* plugin = app.add_subcommand("plugin", "list and check plugins");
   plugin->require_subcommand(1);
   add(*plugin, "list", "list every candidate and what became of it", add_plugin_list,
