@@ -24,55 +24,86 @@ struct ContractShape {
     const miniinfer_value& va = region.in(0);
     const miniinfer_value& vb = region.in(1);
     const miniinfer_value& vc = region.out(0);
-    const int rank = vc.rank;
-    plan.m = vc.dims[rank - 2];
-    plan.n = vc.dims[rank - 1];
-    plan.k = va.dims[attrs.transpose_a ? rank - 2 : rank - 1];
-    a_row = attrs.transpose_a ? 1 : plan.k;
-    a_step = attrs.transpose_a ? plan.m : 1;
-    b_column = attrs.transpose_b ? plan.k : 1;
-    b_step = attrs.transpose_b ? 1 : plan.n;
-    axes = rank - 2;
-    std::int64_t sa = plan.m * plan.k, sb = plan.k * plan.n;
-    for (int i = axes - 1; i >= 0; --i) {
+    const int row = vc.rank - 2, column = vc.rank - 1;
+    const int a_inner = attrs.transpose_a ? row : column,
+              b_inner = attrs.transpose_b ? column : row;
+    plan.m = vc.dims[row];
+    plan.n = vc.dims[column];
+    plan.k = va.dims[a_inner];
+    a_row = va.strides[row + column - a_inner];
+    a_step = va.strides[a_inner];
+    b_column = plan.n == 1 ? 1 : vb.strides[row + column - b_inner];
+    b_step = vb.strides[b_inner];
+    c_row = vc.strides[row];
+    axes = row;
+    b_shared = true;
+    for (int i = 0; i < axes; ++i) {
       dims[i] = vc.dims[i];
       batches *= vc.dims[i];
-      a_stride[i] = va.dims[i] == 1 ? 0 : sa;
-      b_stride[i] = vb.dims[i] == 1 ? 0 : sb;
-      sa *= va.dims[i];
-      sb *= vb.dims[i];
+      a_stride[i] = va.dims[i] == 1 ? 0 : va.strides[i];
+      b_stride[i] = vb.dims[i] == 1 ? 0 : vb.strides[i];
+      c_stride[i] = vc.strides[i];
+      b_shared &= vb.dims[i] == 1;
     }
-    b_shared = true;
-    bool a_whole = true;
-    for (int i = 0; i < axes; ++i) {
-      b_shared &= b_stride[i] == 0;
-      a_whole &= dims[i] == va.dims[i];
-    }
-    // One b for all batches of consecutive rows: a single, taller product.
-    if (b_shared && a_whole && !attrs.transpose_a) {
-      plan.m *= batches;
-      batches = 1;
-      axes = 0;
-    }
+    if (b_shared) join_batches(va);
   }
 
-  void offsets(std::int64_t batch, std::int64_t* a, std::int64_t* b) const {
-    *a = *b = 0;
+  // One b for all batches of rows that follow each other: a single, taller product.
+  void join_batches(const miniinfer_value& va) {
+    std::int64_t rows = plan.m, row_a = a_row, row_c = c_row;
     for (int i = axes - 1; i >= 0; --i) {
-      const std::int64_t at = batch % dims[i];
-      batch /= dims[i];
-      *a += at * a_stride[i];
-      *b += at * b_stride[i];
+      if (dims[i] == 1) continue;
+      if (rows == 1) row_a = a_stride[i], row_c = c_stride[i];
+      if (va.dims[i] != dims[i] || a_stride[i] != rows * row_a || c_stride[i] != rows * row_c) {
+        return;
+      }
+      rows *= dims[i];
     }
+    plan.m = rows;
+    a_row = row_a;
+    c_row = row_c;
+    batches = 1;
+    axes = 0;
+  }
+
+  struct Offsets {
+    std::int64_t a = 0, b = 0, c = 0;
+  };
+  Offsets offsets(std::int64_t batch) const {
+    Offsets at;
+    for (int i = axes - 1; i >= 0; --i) {
+      const std::int64_t place = batch % dims[i];
+      batch /= dims[i];
+      at.a += place * a_stride[i];
+      at.b += place * b_stride[i];
+      at.c += place * c_stride[i];
+    }
+    return at;
   }
 
   GemmPlan plan;
   std::int64_t batches = 1;
   bool b_shared = false;
-  std::int64_t a_row, a_step, b_column, b_step;
+  std::int64_t a_row, a_step, b_column, b_step, c_row;
   int axes = 0;
-  std::array<std::int64_t, MINIINFER_MAX_RANK> dims{}, a_stride{}, b_stride{};
+  std::array<std::int64_t, MINIINFER_MAX_RANK> dims{}, a_stride{}, b_stride{}, c_stride{};
 };
+
+// Whether the elements are all there, in some order of the axes.
+bool is_gapless(const miniinfer_value& v) {
+  std::int64_t stride = 1;
+  std::array<bool, MINIINFER_MAX_RANK> met{};
+  for (int i = 0; i < v.rank; ++i) {
+    int next = -1;
+    for (int axis = v.rank - 1; axis >= 0 && next < 0; --axis) {
+      if (!met[axis] && (v.dims[axis] == 1 || v.strides[axis] == stride)) next = axis;
+    }
+    if (next < 0) return element_count(v) == 0;
+    met[next] = true;
+    stride *= v.dims[next];
+  }
+  return v.block <= 1;
+}
 
 bool is_narrow(int dtype) { return dtype == MINIINFER_FLOAT16 || dtype == MINIINFER_BFLOAT16; }
 
@@ -226,18 +257,17 @@ class ContractFloat final : public Kernel {
                std::uint32_t worker) const noexcept {
     const GemmPlan& plan = shape_.plan;
     if (plan.m == 0 || plan.n == 0) return;
-    std::int64_t at_a, at_b;
-    shape_.offsets(batch, &at_a, &at_b);
+    const ContractShape::Offsets at = shape_.offsets(batch);
     GemmOperands x;
-    x.a = job.a + at_a;
+    x.a = job.a + at.a;
     x.a_row = shape_.a_row;
     x.a_step = shape_.a_step;
     x.a_packed = space_.pack_a;
-    x.b = space_.b_constant ? job.b : job.b + at_b;
+    x.b = space_.b_constant ? job.b : job.b + at.b;
     x.b_packed = space_.b_constant || space_.pack_b;
-    x.b_step = plan.n;
-    x.c = job.c + batch * plan.m * plan.n;
-    x.c_row = plan.n;
+    x.b_step = shape_.b_step;
+    x.c = job.c + at.c;
+    x.c_row = shape_.c_row;
     x.bias = nullptr;
     x.clamp = epilogue_.is_clamp();
     x.low = epilogue_.low();
@@ -263,8 +293,8 @@ class ContractFloat final : public Kernel {
     auto* tail = reinterpret_cast<float*>(scratch + space_.tail_b);
     if (whole < np_) {
       const std::int64_t column = whole * table_.nr;
-      table_.pack(tail, x.b + column, 1, plan.n, plan.k, static_cast<std::int32_t>(plan.n - column),
-                  table_.nr);
+      table_.pack(tail, x.b + column, 1, shape_.b_step, plan.k,
+                  static_cast<std::int32_t>(plan.n - column), table_.nr);
     }
     const std::int64_t tm = (mp_ + tile_m_ - 1) / tile_m_;
     const std::int64_t tn = (np_ + tile_n_ - 1) / tile_n_;
@@ -350,9 +380,9 @@ class ContractPlain final : public Kernel {
     parallel(shape_.batches * plan.m, cost, workers_,
              [&](std::int64_t begin, std::int64_t end, std::uint32_t) {
                for (std::int64_t i = begin; i < end; ++i) {
-                 std::int64_t at_a, at_b;
-                 shape_.offsets(i / plan.m, &at_a, &at_b);
-                 row(a + at_a + i % plan.m * shape_.a_row, b + at_b, c + i * plan.n);
+                 const ContractShape::Offsets at = shape_.offsets(i / plan.m);
+                 const std::int64_t line = i % plan.m;
+                 row(a + at.a + line * shape_.a_row, b + at.b, c + at.c + line * shape_.c_row);
                }
              });
     return MINIINFER_OK;
@@ -366,7 +396,7 @@ class ContractPlain final : public Kernel {
         Wrap sum = 0;
         for (std::int64_t k = 0; k < plan.k; ++k) {
           sum += static_cast<Wrap>(a[k * shape_.a_step]) *
-                 static_cast<Wrap>(b[j * shape_.b_column + k]);
+                 static_cast<Wrap>(b[j * shape_.b_column + k * shape_.b_step]);
         }
         c[j] = static_cast<T>(sum);
       }
@@ -421,16 +451,24 @@ Make maker(int dtype) {
   }
 }
 
+// Operands are read through strides, but for a constant b, and rows are written as they are.
+bool is_laid_out(const miniinfer_value& a, const miniinfer_value& b, const miniinfer_value& c) {
+  const bool b_fits = (b.flags & MINIINFER_VALUE_CONSTANT) != 0 ? is_row_major(b) : is_gapless(b);
+  const int column = c.rank - 1;
+  return is_gapless(a) && b_fits && is_gapless(c) &&
+         (c.dims[column] == 1 || c.strides[column] == 1);
+}
+
 miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
   const miniinfer_value& a = region.in(0);
   const miniinfer_value& b = region.in(1);
   const miniinfer_value& c = region.out(0);
   if (maker(a.dtype) == nullptr || a.dtype != b.dtype || a.dtype != c.dtype || a.rank < 2 ||
-      a.rank != b.rank || a.rank != c.rank || !is_row_major(a) || !is_row_major(b) ||
-      !is_row_major(c)) {
+      a.rank != b.rank || a.rank != c.rank || !is_laid_out(a, b, c)) {
     std::snprintf(choice.reason, sizeof choice.reason,
                   "contract: element types %d, %d, %d of ranks %d, %d, %d: one number type, one "
-                  "rank of at least 2 and row-major operands are served",
+                  "rank of at least 2, operands without gaps and whole rows of the output are "
+                  "served",
                   a.dtype, b.dtype, c.dtype, a.rank, b.rank, c.rank);
     return MINIINFER_UNSUPPORTED;
   }

@@ -35,7 +35,7 @@ ValueId emit_contract(LowerContext& context, ValueId a, ValueId b, bool transpos
     flat_left = {rows, left.back()};
     flat_right = {right[rank - 2], right[rank - 1]};
     flat_out = {rows, n};
-  } else if (same_batch && rank > 3) {
+  } else if (same_batch && rank > MINIINFER_MAX_RANK) {
     const std::int64_t count = product(batch, 0, batch.size());
     flat_left = {count, left[rank - 2], left[rank - 1]};
     flat_right = {count, right[rank - 2], right[rank - 1]};

@@ -26,13 +26,18 @@ ValueId emit_reduce(LowerContext& context, int kind, ValueId value,
       joined_reduced.push_back(reduced[i]);
     }
   }
-  if (joined.size() > MINIINFER_MAX_RANK) {
-    context.fail(unsupported("a reduction along %zu separate axes", joined.size()));
-    joined.resize(MINIINFER_MAX_RANK);
-  }
   if (!arg &&
       std::find(joined_reduced.begin(), joined_reduced.end(), true) == joined_reduced.end()) {
     return context.view(value, out);
+  }
+  // Axes are only joined where there are too many: as they are, they can be put into another order.
+  if (in.size() <= MINIINFER_MAX_RANK) {
+    joined = in;
+    joined_reduced = reduced;
+  }
+  if (joined.size() > MINIINFER_MAX_RANK) {
+    context.fail(unsupported("a reduction along %zu separate axes", joined.size()));
+    joined.resize(MINIINFER_MAX_RANK);
   }
   miniinfer_reduce_attrs attrs{};
   attrs.kind = kind;

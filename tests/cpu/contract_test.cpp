@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "miniinfer/sdk/reference/program.hpp"
 #include "tests/cpu/random_data.hpp"
 #include "tests/cpu/relu_node.hpp"
 #include "tests/cpu/thread_host.hpp"
@@ -156,6 +157,72 @@ TEST_CASE("Contract serves every number type, and integers wrap") {
   for (int dtype : kAllTypes) {
     if (dtype == MINIINFER_BOOL) continue;
     for (const Case& c : kCases) check(random, c, dtype, ReluNode::None);
+  }
+}
+
+namespace {
+
+// Strides of a tensor whose axis i is the i-th outermost of memory's order `order`.
+Dims lying(const Dims& dims, const std::vector<std::size_t>& order) {
+  Dims strides(dims.size());
+  std::int64_t step = 1;
+  for (std::size_t i = order.size(); i-- > 0; step *= dims[order[i]]) strides[order[i]] = step;
+  return strides;
+}
+
+// A product whose operands lie in these orders; what support said, and whether it was right.
+miniinfer_code check_lying(int dtype, const std::vector<std::size_t>& a_order,
+                           const std::vector<std::size_t>& b_order,
+                           const std::vector<std::size_t>& c_order, std::int64_t m, std::int64_t n,
+                           bool shared = false, bool constant = false) {
+  const std::int64_t b_batch = shared ? 1 : 2, b_heads = shared ? 1 : 3;
+  const Dims da = {2, 3, m, 21}, db = {b_batch, b_heads, 21, n}, dc = {2, 3, m, n};
+  RegionBuilder builder;
+  miniinfer_contract_attrs attrs{};
+  Random random(static_cast<unsigned>(m * 100 + n));
+  const auto a = builder.input(dtype, da, lying(da, a_order));
+  const auto b = builder.input(dtype, db, lying(db, b_order));
+  if (constant) builder[b].flags = MINIINFER_VALUE_CONSTANT;
+  builder.node(MINIINFER_CONTRACT, &attrs, {a, b}, {builder.output(dtype, dc, lying(dc, c_order))});
+  auto va = random_elements(random, dtype, count_of(da), false);
+  auto vb = random_elements(random, dtype, count_of(db), false);
+  const Outputs got = run_family(cpu::kContract, builder, {va.data(), vb.data()});
+  if (got.code != MINIINFER_OK) return got.code;
+  std::vector<std::byte> want(got.data[0].size());
+  reference::run_region(builder.region(), std::vector{va.data(), vb.data(), want.data()});
+  const bool narrow = dtype == MINIINFER_FLOAT16 || dtype == MINIINFER_BFLOAT16;
+  CHECK(differences(dtype, got.data[0], want, narrow ? 1e-2 : 1e-5, narrow ? 1e-2 : 1e-4) == 0);
+  return got.code;
+}
+
+}  // namespace
+
+TEST_CASE("Contract reads and writes operands through the order their axes lie in") {
+  using Order = std::vector<std::size_t>;
+  const Order plain = {0, 1, 2, 3}, heads_inside = {0, 2, 1, 3}, turned = {0, 2, 3, 1};
+  for (const std::uint32_t threads : {1u, 3u}) {
+    const ThreadHost host(threads);
+    for (const int dtype :
+         {MINIINFER_FLOAT32, MINIINFER_FLOAT16, MINIINFER_FLOAT64, MINIINFER_INT32}) {
+      CAPTURE(dtype);
+      for (const std::int64_t m : {1, 5, 40}) {
+        for (const std::int64_t n : {1, 8, 45, 80}) {
+          for (const bool shared : {false, true}) {
+            const auto code = [&](const Order& a, const Order& b, const Order& c) {
+              return check_lying(dtype, a, b, c, m, n, shared);
+            };
+            CHECK(code(heads_inside, heads_inside, plain) == MINIINFER_OK);
+            CHECK(code(plain, {0, 3, 1, 2}, plain) == MINIINFER_OK);
+            CHECK(code(turned, plain, heads_inside) == MINIINFER_OK);
+            CHECK(code({3, 2, 1, 0}, {2, 0, 1, 3}, {2, 1, 0, 3}) == MINIINFER_OK);
+          }
+        }
+      }
+      CHECK(check_lying(dtype, plain, plain, {0, 1, 3, 2}, 5, 8) == MINIINFER_UNSUPPORTED);
+      CHECK(check_lying(dtype, plain, {3, 0, 1, 2}, plain, 5, 8, true, true) ==
+            MINIINFER_UNSUPPORTED);
+      CHECK(check_lying(dtype, heads_inside, plain, plain, 5, 8, true, true) == MINIINFER_OK);
+    }
   }
 }
 
