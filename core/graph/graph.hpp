@@ -51,15 +51,21 @@ struct SourceNode {
   std::string op;    // "Conv"
 };
 
+// How a node sees an operand: its axis i is the value's axis order[i]. Empty: as the value is.
+using Order = std::vector<std::uint8_t>;
+
 // A node. Before lowering `op` is a canonical ONNX operator ("Conv"; "com.microsoft.Gelu" outside
 // the default domain) with `attributes`; after it, a kernel operator ("conv/1") with `kernel`, or
-// "view", which gives its input's bytes another shape or type without moving anything.
+// "view", which gives its input's bytes another shape or type without moving anything. Values are
+// row-major always; a node that reads or writes one through an order meets strides.
 struct Node {
   std::string op;
   Attributes attributes;
   KernelAttrsPtr kernel;
   std::vector<ValueId> inputs;
-  std::vector<ValueId> outputs;  // kNoValue: not wanted
+  std::vector<ValueId> outputs;      // kNoValue: not wanted
+  std::vector<Order> input_orders;   // empty, or one for each input
+  std::vector<Order> output_orders;  // empty, or one for each output
   Origin origin;
   bool removed = false;
 };
@@ -109,7 +115,8 @@ class Graph {
 };
 
 // INTERNAL, naming the value or node, unless: ids are in range, each value has one origin, every
-// node comes after what it reads, outputs have an origin.
+// node comes after what it reads, outputs have an origin, orders name each axis of their value
+// once.
 Status verify(const Graph& graph);
 
 // One line a node: "%5 float32[1,8] = Relu(%4)  # relu_1".

@@ -9,6 +9,14 @@ std::string type_of(const Value& value) {
   return text + (value.shape ? to_string(*value.shape) : "[..]");
 }
 
+// " by 0312" for an operand whose axes the node sees in that order.
+std::string order_text(const std::vector<Order>& orders, std::size_t i) {
+  if (orders.empty() || orders[i].empty()) return {};
+  std::string text = " by ";
+  for (const std::uint8_t axis : orders[i]) text += std::to_string(axis);
+  return text;
+}
+
 }  // namespace
 
 std::string print(const Graph& graph) {
@@ -21,16 +29,20 @@ std::string print(const Graph& graph) {
     const Node& node = graph.node(id);
     if (node.removed) continue;
     std::string outputs;
-    for (const ValueId output : node.outputs) {
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId output = node.outputs[i];
       outputs += outputs.empty() ? "" : ", ";
       outputs += output == kNoValue
                      ? "_"
                      : format("%%%u %s", output, type_of(graph.value(output)).c_str());
+      outputs += order_text(node.output_orders, i);
     }
     std::string inputs;
-    for (const ValueId input : node.inputs) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
       inputs += inputs.empty() ? "" : ", ";
       inputs += input == kNoValue ? "_" : format("%%%u", input);
+      inputs += order_text(node.input_orders, i);
     }
     text += outputs + " = " + printable(node.op) + "(" + inputs + ")  # " +
             describe(graph, id, "").name + "\n";

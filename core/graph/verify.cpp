@@ -9,6 +9,24 @@ Status broken(const Graph& graph, NodeId id, const char* what) {
                                  printable(graph.node(id).op).c_str(), what)};
 }
 
+// Whether each operand has no order, or one that names each axis of its value once.
+bool orders_fit(const Graph& graph, const std::vector<ValueId>& values,
+                const std::vector<Order>& orders) {
+  if (orders.empty()) return true;
+  if (orders.size() != values.size()) return false;
+  for (std::size_t i = 0; i < orders.size(); ++i) {
+    if (orders[i].empty()) continue;
+    if (values[i] == kNoValue || !graph.value(values[i]).shape) return false;
+    std::vector<bool> named(graph.value(values[i]).shape->size());
+    if (orders[i].size() != named.size()) return false;
+    for (const std::uint8_t axis : orders[i]) {
+      if (axis >= named.size() || named[axis]) return false;
+      named[axis] = true;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Status verify(const Graph& graph) {
@@ -39,6 +57,10 @@ Status verify(const Graph& graph) {
         return broken(graph, id, "is not what its output names as its producer");
       }
       has_origin[output] = available[output] = true;
+    }
+    if (!orders_fit(graph, node.inputs, node.input_orders) ||
+        !orders_fit(graph, node.outputs, node.output_orders)) {
+      return broken(graph, id, "sees an operand through an order that does not fit it");
     }
   }
   for (const ValueId output : graph.outputs) {

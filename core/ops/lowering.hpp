@@ -70,6 +70,12 @@ struct CopyPiece {
   Shape dst_strides;
 };
 
+// Drops axes of size 1 and joins axes that are one run on both sides: two pieces that move the same
+// elements to the same places in one order are then equal.
+void simplify(CopyPiece& piece);
+// Rank at most MINIINFER_MAX_RANK.
+miniinfer_copy_region to_region(const CopyPiece& piece);
+
 // A copy node with as few axes and regions as will do; a view where it would move nothing.
 ValueId emit_copy(LowerContext& context, std::vector<ValueId> inputs, std::vector<CopyPiece> pieces,
                   DataType dtype, Shape shape, std::optional<std::uint64_t> fill_bits = {});

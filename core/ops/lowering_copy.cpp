@@ -8,7 +8,20 @@
 namespace miniinfer {
 namespace {
 
-// Drops axes of size 1 and joins axes that are one run on both sides.
+bool is_identity(const CopyPiece& piece) {
+  return piece.src_offset == 0 && piece.dst_offset == 0 &&
+         (piece.dims.empty() ||
+          (piece.dims.size() == 1 && piece.src_strides[0] == 1 && piece.dst_strides[0] == 1));
+}
+
+std::int64_t count(const Shape& shape) { return product(shape, 0, shape.size()); }
+
+std::int64_t dot(const Shape& a, const Shape& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), std::int64_t{0});
+}
+
+}  // namespace
+
 void simplify(CopyPiece& piece) {
   CopyPiece out;
   for (std::size_t i = 0; i < piece.dims.size(); ++i) {
@@ -32,12 +45,6 @@ void simplify(CopyPiece& piece) {
   piece.dst_strides = std::move(out.dst_strides);
 }
 
-bool is_identity(const CopyPiece& piece) {
-  return piece.src_offset == 0 && piece.dst_offset == 0 &&
-         (piece.dims.empty() ||
-          (piece.dims.size() == 1 && piece.src_strides[0] == 1 && piece.dst_strides[0] == 1));
-}
-
 miniinfer_copy_region to_region(const CopyPiece& piece) {
   miniinfer_copy_region region{};
   region.input = piece.input;
@@ -49,14 +56,6 @@ miniinfer_copy_region to_region(const CopyPiece& piece) {
   std::copy(piece.dst_strides.begin(), piece.dst_strides.end(), region.dst_strides);
   return region;
 }
-
-std::int64_t count(const Shape& shape) { return product(shape, 0, shape.size()); }
-
-std::int64_t dot(const Shape& a, const Shape& b) {
-  return std::inner_product(a.begin(), a.end(), b.begin(), std::int64_t{0});
-}
-
-}  // namespace
 
 ValueId emit_copy(LowerContext& context, std::vector<ValueId> inputs, std::vector<CopyPiece> pieces,
                   DataType dtype, Shape shape, std::optional<std::uint64_t> fill_bits) {

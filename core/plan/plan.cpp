@@ -5,6 +5,7 @@
 
 #include "core/base/format.hpp"
 #include "core/device/open_device.hpp"
+#include "core/plan/layout.hpp"
 #include "core/plan/placement.hpp"
 #include "core/plan/support.hpp"
 
@@ -71,6 +72,10 @@ class Builder {
     Result<std::vector<NodePlace>> places = place_nodes(graph, request_.devices, request_.math);
     if (!places) return places.status();
     places_ = std::move(*places);
+    if (!disabled(request_, "layout")) {
+      Status chosen = choose_layouts(graph, request_.devices, places_, request_.math);
+      if (!chosen.ok()) return chosen;
+    }
     plan_->devices = request_.devices;
     const auto host = std::find(plan_->devices.begin(), plan_->devices.end(), request_.host);
     plan_->host = static_cast<std::uint32_t>(host - plan_->devices.begin());

@@ -2,27 +2,44 @@
 
 #include <algorithm>
 
+#include "miniinfer/abi/op/pointwise.h"
+
 namespace miniinfer {
 namespace {
 
-std::vector<std::int64_t> dims_and_strides(const Shape& shape) {
+std::vector<std::int64_t> dims_and_strides(const Shape& shape, const Order& order) {
   const std::size_t rank = shape.size();
-  std::vector<std::int64_t> sizes(shape);
-  sizes.resize(rank * 2);
+  std::vector<std::int64_t> strides(rank);
   std::int64_t stride = 1;
   for (std::size_t axis = rank; axis-- > 0;) {
-    sizes[rank + axis] = shape[axis] == 1 ? 0 : stride;
+    strides[axis] = shape[axis] == 1 ? 0 : stride;
     stride *= std::max<std::int64_t>(shape[axis], 1);
+  }
+  std::vector<std::int64_t> sizes(rank * 2);
+  for (std::size_t axis = 0; axis < rank; ++axis) {
+    const std::size_t from = order.empty() ? axis : order[axis];
+    sizes[axis] = shape[from];
+    sizes[rank + axis] = strides[from];
   }
   return sizes;
 }
 
+// How operand `i` of a node is seen. `leader` is the order in which the region's first node writes.
+const Order& order_of(const Graph& graph, const Node& node, ValueId value,
+                      const std::vector<Order>& orders, std::size_t i, const Order& leader) {
+  static const Order kAsItIs;
+  if (!orders.empty()) return orders[i];
+  const bool follows = node.op == MINIINFER_POINTWISE && value != kNoValue &&
+                       graph.value(value).shape->size() == leader.size();
+  return follows ? leader : kAsItIs;
+}
+
 }  // namespace
 
-std::uint32_t Region::index_of(const Graph& graph, ValueId id) {
+std::uint32_t Region::index_of(const Graph& graph, ValueId id, const Order& order) {
   if (id != kNoValue) {
-    const auto found = std::find(value_ids_.begin(), value_ids_.end(), id);
-    if (found != value_ids_.end()) return static_cast<std::uint32_t>(found - value_ids_.begin());
+    const auto found = std::find(seen_.begin(), seen_.end(), std::pair(id, order));
+    if (found != seen_.end()) return static_cast<std::uint32_t>(found - seen_.begin());
   }
   miniinfer_value abi{};
   abi.head = {sizeof abi, MINIINFER_ABI_MINOR};
@@ -32,7 +49,8 @@ std::uint32_t Region::index_of(const Graph& graph, ValueId id) {
     const Value& value = graph.value(id);
     abi.dtype = static_cast<miniinfer_dtype>(value.dtype);
     abi.rank = static_cast<std::int32_t>(value.shape->size());
-    const std::vector<std::int64_t>& sizes = sizes_.emplace_back(dims_and_strides(*value.shape));
+    const std::vector<std::int64_t>& sizes =
+        sizes_.emplace_back(dims_and_strides(*value.shape, order));
     abi.dims = sizes.data();
     abi.strides = sizes.data() + value.shape->size();
     if (value.constant) {
@@ -42,13 +60,15 @@ std::uint32_t Region::index_of(const Graph& graph, ValueId id) {
     }
   }
   values_.push_back(abi);
-  value_ids_.push_back(id);
+  seen_.emplace_back(id, order);
   return static_cast<std::uint32_t>(values_.size() - 1);
 }
 
 Region::Region(const Graph& graph, std::span<const NodeId> nodes, std::span<const ValueId> wanted,
                std::uint32_t math) {
   std::vector<bool> written;
+  const Node& first = graph.node(nodes.front());
+  const Order leader = first.output_orders.empty() ? Order() : first.output_orders.front();
   for (const NodeId id : nodes) {
     const Node& node = graph.node(id);
     miniinfer_node abi{};
@@ -57,8 +77,10 @@ Region::Region(const Graph& graph, std::span<const NodeId> nodes, std::span<cons
     abi.attrs = node.kernel->abi();
     abi.math = math;
     std::vector<std::uint32_t>& in = operands_.emplace_back();
-    for (const ValueId input : node.inputs) {
-      const std::uint32_t index = index_of(graph, input);
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
+      const std::uint32_t index =
+          index_of(graph, input, order_of(graph, node, input, node.input_orders, i, leader));
       in.push_back(index);
       written.resize(values_.size());
       if (!written[index] && std::find(in_.begin(), in_.end(), index) == in_.end()) {
@@ -67,8 +89,10 @@ Region::Region(const Graph& graph, std::span<const NodeId> nodes, std::span<cons
       }
     }
     std::vector<std::uint32_t>& out = operands_.emplace_back();
-    for (const ValueId output : node.outputs) {
-      const std::uint32_t index = index_of(graph, output);
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId output = node.outputs[i];
+      const std::uint32_t index =
+          index_of(graph, output, order_of(graph, node, output, node.output_orders, i, leader));
       out.push_back(index);
       written.resize(values_.size());
       written[index] = true;

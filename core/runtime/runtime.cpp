@@ -235,6 +235,7 @@ Result<ModelSummary> Runtime::inspect(const Model& model) const {
 std::vector<PassInfo> passes() {
   std::vector<PassInfo> infos;
   for (const Pass& pass : all_passes()) infos.push_back({pass.name, pass.summary});
+  infos.push_back({"layout", "axes lie in memory as most nodes want them; transpositions go"});
   infos.push_back({"fuse-epilogue", "a pointwise operator runs inside the kernel before it"});
   infos.push_back({"in-place", "an output takes over the memory of an input that is not needed"});
   infos.push_back({"graph-capture", "a steady run is recorded once and replayed as one piece"});

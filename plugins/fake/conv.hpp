@@ -5,7 +5,10 @@
 
 namespace miniinfer::fake {
 
-// conv/1 of one group over two spatial axes in float32; the rest is refused.
+// Throws UNSUPPORTED for a convolution of several groups, or over other than two spatial axes.
+void refuse_wide_conv(const sdk::Region& region, std::uint32_t node);
+
+// conv/1 in float32, through any strides; the rest is refused.
 class Conv final : public sdk::reference::Operation {
  public:
   Conv(const sdk::Region& region, std::uint32_t node);

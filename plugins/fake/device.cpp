@@ -10,6 +10,7 @@ Device::Device(std::uint32_t ordinal, const Settings& settings)
       info_(describe(ordinal, settings)),
       ledger_(Ledger::of(ordinal)),
       plan_(FaultPlan::parse(settings.plan)),
+      prefers_channels_last_(settings.prefers_channels_last),
       memory_(*this, settings),
       scheduler_(settings.seed) {
   ledger_.reopen();

@@ -52,6 +52,7 @@ class Device final : public sdk::Device {
 
   bool is_inline() const { return (info_.flags & MINIINFER_DEVICE_INLINE) != 0; }
   bool lost() const { return lost_.load(); }
+  bool prefers_channels_last() const { return prefers_channels_last_; }
   const char* id() const { return id_.c_str(); }
   Ledger& ledger() { return ledger_; }
   Memory& memory() { return memory_; }
@@ -65,6 +66,7 @@ class Device final : public sdk::Device {
   Ledger& ledger_;
   FaultPlan plan_;
   std::atomic<bool> lost_{false};
+  bool prefers_channels_last_;
   Memory memory_;
   Scheduler scheduler_;
 };

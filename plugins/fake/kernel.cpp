@@ -19,7 +19,8 @@ struct Kernel::Work {
   std::uint32_t step;
 };
 
-std::unique_ptr<reference::Program> Kernel::compile(const sdk::Region& region) {
+std::unique_ptr<reference::Program> Kernel::compile(const Device& device,
+                                                    const sdk::Region& region) {
   static const std::vector<reference::Family> families = [] {
     std::vector<reference::Family> all(std::begin(reference::kFamilies),
                                        std::end(reference::kFamilies));
@@ -27,6 +28,9 @@ std::unique_ptr<reference::Program> Kernel::compile(const sdk::Region& region) {
     return all;
   }();
   for (std::uint32_t n = 0; n < region.node_count(); ++n) {
+    if (region.op(n) == MINIINFER_CONV && !device.prefers_channels_last()) {
+      refuse_wide_conv(region, n);
+    }
     if (region.op(n) != MINIINFER_POINTWISE) continue;
     const auto attrs = region.attrs<miniinfer_pointwise_attrs>(n);
     if (attrs.code_count > kMaxInstructions) {
@@ -44,7 +48,7 @@ std::unique_ptr<reference::Program> Kernel::compile(const sdk::Region& region) {
 
 Kernel::Kernel(Device& device, const sdk::Region& region, std::uint64_t in_place)
     : device_(device),
-      program_(compile(region)),
+      program_(compile(device, region)),
       in_count_(static_cast<std::uint32_t>(region.inputs().size())),
       in_place_(in_place) {
   device_.ledger().add(&miniinfer_fake_ledger::live_kernels);

@@ -19,7 +19,8 @@ class Kernel final : public sdk::Kernel {
   void enqueue(sdk::Stream* stream, const miniinfer_run& run) const override;
 
   // Why the device does not take the region: throws sdk::Error. Otherwise the program.
-  static std::unique_ptr<sdk::reference::Program> compile(const sdk::Region& region);
+  static std::unique_ptr<sdk::reference::Program> compile(const Device& device,
+                                                          const sdk::Region& region);
 
  private:
   struct Work;  // one run

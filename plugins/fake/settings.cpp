@@ -55,6 +55,12 @@ Settings Settings::current() {
   settings.flat = read_flag("flat", "MINIINFER_FAKE_FLAT");
   settings.is_inline = read_flag("inline", "MINIINFER_FAKE_INLINE");
   settings.plan = text("plan", "MINIINFER_FAKE_PLAN");
+  const std::string_view layout = text("layout", "MINIINFER_FAKE_LAYOUT");
+  settings.prefers_channels_last = layout == "channels-last";
+  if (!layout.empty() && !settings.prefers_channels_last) {
+    sdk::fail(MINIINFER_INVALID_ARGUMENT, "fake.layout is \"%.*s\": only channels-last is known",
+              static_cast<int>(layout.size()), layout.data());
+  }
   return settings;
 }
 

@@ -16,6 +16,9 @@ struct Settings {
   bool flat = false;              // flat=1: addresses for handles
   bool is_inline = false;         // inline=1: no streams, memory that the host can reach
   std::string plan;               // plan, see FaultPlan
+  // layout=channels-last: kernels say what they cost, which is least for convolutions of
+  // channels-last operands, and convolutions may have any groups and axes.
+  bool prefers_channels_last = false;
 
   // Throws sdk::Error(INVALID_ARGUMENT) that quotes what it cannot read or use.
   static Settings current();

@@ -23,6 +23,28 @@ std::uint64_t in_place_pairs(const sdk::Region& region) {
   return pairs;
 }
 
+std::int64_t elements(const miniinfer_value& value) {
+  return sdk::is_absent(value) ? 0 : sdk::element_count(sdk::dims(value));
+}
+
+// A nanosecond for each element that is read or written, and two more for those of a convolution
+// that is not given channels last: the border of a lone one costs as much as it would save.
+std::uint64_t cost_ns(const sdk::Region& region) {
+  std::int64_t cost = 1;
+  for (const auto values : {region.inputs(), region.outputs()}) {
+    for (const std::uint32_t value : values) cost += elements(region.value(value));
+  }
+  if (region.op() == MINIINFER_CONV) {
+    const miniinfer_value& x = region.in(0);
+    const miniinfer_value& y = region.out(0);
+    const auto is_last = [](const miniinfer_value& v) {
+      return v.dims[1] == 1 || v.strides[1] == 1;
+    };
+    if (!is_last(x) || !is_last(y)) cost += 2 * (elements(x) + elements(y));
+  }
+  return static_cast<std::uint64_t>(cost);
+}
+
 }  // namespace
 
 sdk::OpSet Device::ops() const {
@@ -40,9 +62,10 @@ sdk::OpSet Device::ops() const {
 void Device::support(const sdk::Region& region, sdk::Choices& choices) {
   if (lost()) enter("support");
   try {
-    const auto program = Kernel::compile(region);
+    const auto program = Kernel::compile(*this, region);
     miniinfer_choice* choice = choices.add();
     if (choice == nullptr) return;
+    if (prefers_channels_last()) choice->cost_ns = cost_ns(region);
     choice->workspace_bytes = program->scratch_bytes();
     choice->in_place = in_place_pairs(region);
     choice->flags = MINIINFER_CHOICE_DETERMINISTIC | MINIINFER_CHOICE_CAPTURABLE;

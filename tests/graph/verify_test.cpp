@@ -33,6 +33,21 @@ TEST_CASE("ids out of range are found") {
   CHECK(verify(inputs.graph).code() == Code::Internal);
 }
 
+TEST_CASE("an order that does not name each axis of its value once is found") {
+  const auto verify_orders = [](std::vector<Order> orders) {
+    Chain chain;
+    chain.graph.value(chain.a).shape = Shape{2, 3};
+    chain.graph.node(1).input_orders = std::move(orders);
+    return verify(chain.graph).code();
+  };
+  CHECK(verify_orders({{1, 0}}) == Code::Ok);
+  CHECK(verify_orders({{}}) == Code::Ok);
+  CHECK(verify_orders({{0, 0}}) == Code::Internal);
+  CHECK(verify_orders({{0, 2}}) == Code::Internal);
+  CHECK(verify_orders({{0}}) == Code::Internal);
+  CHECK(verify_orders({{1, 0}, {}}) == Code::Internal);
+}
+
 TEST_CASE("a value with two origins is found") {
   Chain twice;
   twice.graph.node(1).outputs[0] = twice.a;

@@ -31,7 +31,11 @@ enum {
 };
 
 // An operand. Dims are logical, whatever the layout; strides are in elements and 0 where an axis is
-// broadcast. A value whose elements are blocked along an axis (NCHWc) says which axis and how many.
+// broadcast. Most operands are row-major. `support` is also asked about others, whose axes lie in
+// another order without gaps: channels-last operands of convolutions ([n, c, spatial..], with 1 as
+// the stride of c), whatever a transposition could be left out for, and in both cases the operands
+// of a pointwise node that follows. Saying no is always right. The weights of a convolution, as all
+// constants, stay row-major: `pack` is the place to turn them. A value whose elements are blocked along an axis (NCHWc) says which axis and how many.
 typedef struct miniinfer_value {
   miniinfer_head head;
   miniinfer_dtype dtype;
@@ -88,7 +92,7 @@ enum {
 // One way of running a region. The plugin writes within the size found in `head`.
 typedef struct miniinfer_choice {
   miniinfer_head head;
-  uint64_t cost_ns;          // estimate; 0: unknown
+  uint64_t cost_ns;          // estimate, by which layouts are chosen; 0: unknown
   uint64_t workspace_bytes;  // scratch that `enqueue` will be given, aligned to 64
   uint64_t in_place;         // bit o*8+i: output o (of the first 8) may share input i's memory
   uint32_t flags;            // MINIINFER_CHOICE_*
