@@ -209,3 +209,46 @@ TEST_CASE("matrices with gaps between rows are served, and with gaps inside rows
   CHECK_EQ(run(1, 4), MINIINFER_OK);
   CHECK_EQ(run(12, 2), MINIINFER_UNSUPPORTED);
 }
+
+TEST_CASE(
+    "a product is written into rows that lie between others, with a call for each odd batch") {
+  // [batch, heads, m, n] as it lies in [batch, m, heads, n].
+  const auto run = [](std::int64_t batch, int dtype, bool follows) {
+    const Dims a = {batch, 3, 4, 5}, b = {batch, 3, 5, 8}, out = {batch, 3, 4, 8};
+    const auto between = [](const Dims& d) {
+      return Dims{d[1] * d[2] * d[3], d[3], d[1] * d[3], 1};
+    };
+    RegionBuilder builder;
+    miniinfer_contract_attrs attrs{};
+    EpilogueProgram relu(dtype, 1, {0});
+    relu.step(MINIINFER_PW_MAX, 0, relu.constant(0));
+    const auto x = builder.input(dtype, a, between(a)), w = builder.input(dtype, b);
+    const auto y = follows ? builder.value(dtype, out, between(out))
+                           : builder.output(dtype, out, between(out));
+    builder.node(MINIINFER_CONTRACT, &attrs, {x, w}, {y});
+    if (follows) {
+      builder.node(MINIINFER_POINTWISE, &relu.attrs(), {y},
+                   {builder.output(dtype, out, between(out))});
+    }
+    Random random(3);
+    std::vector<std::vector<std::byte>> data = {random_elements(random, dtype, count_of(a), false),
+                                                random_elements(random, dtype, count_of(b), false)};
+    fake_cublas_lt().calls = 0;
+    Outputs got = run_emulated(cuda::kContract, builder, data);
+    if (got.code != MINIINFER_OK) return got;
+    std::vector<std::byte> want(got.data[0].size());
+    reference::run_region(builder.region(),
+                          std::vector{data[0].data(), data[1].data(), want.data()});
+    CHECK_EQ(differences(dtype, got.data[0], want, tolerance(dtype), tolerance(dtype)), 0);
+    return got;
+  };
+  for (const int dtype : kFloats) {
+    const Outputs one = run(1, dtype, false);
+    REQUIRE_MESSAGE(one.code == MINIINFER_OK, one.reason);
+    CHECK_EQ(fake_cublas_lt().calls, 1);
+    const Outputs several = run(7, dtype, false);
+    CHECK_EQ(fake_cublas_lt().calls, 3);
+    CHECK(several.choice.cost_ns > 2 * one.choice.cost_ns);
+    CHECK_EQ(run(1, dtype, true).code, MINIINFER_UNSUPPORTED);
+  }
+}

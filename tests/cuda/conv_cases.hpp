@@ -85,8 +85,13 @@ inline constexpr int kProductFloats[] = {MINIINFER_FLOAT32, MINIINFER_FLOAT16, M
 // A region [conv, pointwise] with random operands: x, w, bias where wanted, residual where wanted.
 struct ConvRegion {
   ConvRegion(Random& random, const ConvCase& c, int type, bool transposed, ConvTail wanted,
-             bool channels_last = false)
-      : shape(c), dtype(type), transpose(transposed), tail(wanted), last(channels_last) {
+             bool channels_last = false, bool constant_weights = false)
+      : shape(c),
+        dtype(type),
+        transpose(transposed),
+        tail(wanted),
+        last(channels_last),
+        last_weights(channels_last && !constant_weights) {
     attrs.spatial_rank = static_cast<std::int32_t>(c.in.size());
     attrs.group = static_cast<std::int32_t>(c.group);
     for (std::size_t i = 0; i < c.in.size(); ++i) {
@@ -102,10 +107,11 @@ struct ConvRegion {
     };
     const std::int64_t in = c.group * c.in_channels, out = c.group * c.out_channels;
     y_dims = dims(c.batch, out, c.out(transpose));
-    std::vector<std::uint32_t> operands = {
-        input(random, dims(c.batch, in, c.in)),
-        input(random,
-              transpose ? dims(in, c.out_channels, c.window) : dims(out, c.in_channels, c.window))};
+    const Dims w_dims =
+        transpose ? dims(in, c.out_channels, c.window) : dims(out, c.in_channels, c.window);
+    std::vector<std::uint32_t> operands = {input(random, dims(c.batch, in, c.in)),
+                                           input(random, w_dims, last_weights)};
+    if (constant_weights) builder[operands[1]].flags = MINIINFER_VALUE_CONSTANT;
     if (tail.bias) operands.push_back(input(random, {out}));
     const char* op = transpose ? MINIINFER_CONV_TRANSPOSE : MINIINFER_CONV;
     if (!tail.residual && !tail.clips() && !tail.sigmoid) {
@@ -151,8 +157,8 @@ struct ConvRegion {
     };
     const auto at_w = [&](std::int64_t row, std::int64_t column, std::int64_t tap) {
       const std::int64_t columns = transpose ? shape.out_channels : shape.in_channels;
-      return last ? (row * volume(window) + tap) * columns + column
-                  : (row * columns + column) * volume(window) + tap;
+      return last_weights ? (row * volume(window) + tap) * columns + column
+                          : (row * columns + column) * volume(window) + tap;
     };
     for (std::int64_t n = 0; n < shape.batch; ++n) {
       for (std::int64_t c = 0; c < channels; ++c) {
@@ -212,7 +218,8 @@ struct ConvRegion {
   int dtype;
   bool transpose;
   ConvTail tail;
-  bool last;  // channels are the innermost axis of every operand
+  bool last;          // channels are the innermost axis of x and y
+  bool last_weights;  // and of the weights
   Dims y_dims;
   RegionBuilder builder;
   miniinfer_conv_attrs attrs{};
@@ -228,9 +235,9 @@ struct ConvRegion {
     all[0] = step;
     return all;
   }
-  std::uint32_t input(Random& random, const Dims& dims) {
+  std::uint32_t input(Random& random, const Dims& dims, bool as_y = true) {
     data.push_back(random_elements(random, dtype, count_of(dims), false));
-    return builder.input(dtype, dims, strides(dims));
+    return builder.input(dtype, dims, as_y ? strides(dims) : Dims{});
   }
   EpilogueProgram& program(std::uint32_t residuals) {
     if (program_.empty()) program_.emplace_back(dtype, 1 + residuals, std::vector<double>{0, 6});

@@ -107,6 +107,63 @@ TEST_CASE("cuDNN's plans are asked for as its documentation wants it, and give t
   cudnn = {};
 }
 
+TEST_CASE("channels-last operands meet weights that were turned when the model was loaded") {
+  Random random(23);
+  FakeCudnn& cudnn = fake_cudnn();
+  for (const bool present : {false, true}) {
+    cudnn = {};
+    cudnn.present = present;
+    for (ConvCase c : kConvCases) {
+      CAPTURE(text(c.in));
+      CAPTURE(text(c.window));
+      c.batch += 4;  // plans are kept by shape
+      for (const int dtype : kFloats) {
+        for (const bool transpose : {false, true}) {
+          ConvRegion region(random, c, dtype, transpose, {true, false, true}, true, true);
+          check(region);
+        }
+      }
+    }
+  }
+  cudnn = {};
+}
+
+TEST_CASE("channels-last depthwise windows take vectors of channels where addresses allow it") {
+  Random random(24);
+  for (const std::size_t i : {9u, 10u, 11u, 12u}) {
+    for (const std::int64_t channels : {8, 24, 7}) {
+      ConvCase c = kConvCases[i];
+      c.group = channels;
+      for (const int dtype : kFloats) {
+        for (const bool constant : {false, true}) {
+          for (const std::size_t shift : {0u, miniinfer::sdk::element_bytes(dtype)}) {
+            ConvRegion region(random, c, dtype, false, {true, true, true}, true, constant);
+            CHECK_EQ(check(region, shift), kDepthwise);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("tensor cores make channels-last the cheaper layout, and strict float32 does not") {
+  Random random(25);
+  fake_cudnn() = {};
+  fake_cudnn().present = true;
+  ConvCase c = kConvCases[0];
+  c.batch = 9;
+  c.in_channels = c.out_channels = 64;
+  const auto cost = [&](int dtype, bool last) {
+    ConvRegion region(random, c, dtype, false, {}, last, true);
+    const Outputs got = run_emulated(cuda::kConv, region.builder, region.data);
+    REQUIRE_MESSAGE(got.code == MINIINFER_OK, got.reason);
+    return got.choice.cost_ns;
+  };
+  CHECK(cost(MINIINFER_FLOAT16, true) < cost(MINIINFER_FLOAT16, false));
+  CHECK(cost(MINIINFER_FLOAT32, true) > cost(MINIINFER_FLOAT32, false));
+  fake_cudnn() = {};
+}
+
 TEST_CASE("strict float32 keeps off tensor cores, and TF32 does not") {
   Random random(17);
   FakeCudnn& cudnn = fake_cudnn();
@@ -213,7 +270,7 @@ TEST_CASE("padding is written around each plane") {
   cuda::ConvArgs args = cuda::conv_shape(view, false);
   args.x = region.data[0].data();
   std::vector<float> padded(static_cast<std::size_t>(cuda::padded_elements(args)), -1);
-  REQUIRE_EQ(cuda::launch_conv_pad(args, padded.data(), nullptr), cudaSuccess);
+  REQUIRE_EQ(cuda::launch_conv_pad(args, false, padded.data(), nullptr), cudaSuccess);
   const auto* x = reinterpret_cast<const float*>(region.data[0].data());
   std::size_t at = 0;
   for (std::int64_t plane = 0; plane < 2; ++plane) {
@@ -222,6 +279,29 @@ TEST_CASE("padding is written around each plane") {
         for (std::int64_t w = 0; w < 7; ++w, ++at) {
           const bool inside = d >= 0 && d < 4 && h >= 0 && h < 5 && w < 6;
           CHECK_EQ(padded[at], inside ? x[((plane * 4 + d) * 5 + h) * 6 + w] : 0);
+        }
+      }
+    }
+  }
+  CHECK_EQ(at, padded.size());
+}
+
+TEST_CASE("padding of channels-last planes stays channels-last") {
+  Random random(15);
+  ConvRegion region(random, kConvCases[6], MINIINFER_FLOAT32, false, {}, true);
+  const miniinfer::sdk::Region view(region.builder.region());
+  cuda::ConvArgs args = cuda::conv_shape(view, false);
+  args.x = region.data[0].data();
+  std::vector<float> padded(static_cast<std::size_t>(cuda::padded_elements(args)), -1);
+  REQUIRE_EQ(cuda::launch_conv_pad(args, true, padded.data(), nullptr), cudaSuccess);
+  const auto* x = reinterpret_cast<const float*>(region.data[0].data());
+  std::size_t at = 0;
+  for (std::int64_t d = -1; d < 5; ++d) {
+    for (std::int64_t h = -1; h < 6; ++h) {
+      for (std::int64_t w = 0; w < 7; ++w) {
+        for (std::int64_t channel = 0; channel < 2; ++channel, ++at) {
+          const bool inside = d >= 0 && d < 4 && h >= 0 && h < 5 && w < 6;
+          CHECK_EQ(padded[at], inside ? x[((d * 5 + h) * 6 + w) * 2 + channel] : 0);
         }
       }
     }

@@ -68,7 +68,7 @@ Outputs run_emulated(const cuda::Family& family, RegionBuilder& builder,
     return result;
   }
 
-  std::vector<std::vector<std::byte>> blocks;
+  std::vector<std::vector<std::byte>> blocks, packs;
   std::vector<std::byte*> bases;
   const auto place = [&](std::size_t size, std::size_t before) {
     bases.push_back(align64(blocks.emplace_back(size + 63 + before + kGuardBytes, kGuard).data()) +
@@ -100,7 +100,16 @@ Outputs run_emulated(const cuda::Family& family, RegionBuilder& builder,
   run.fault = mem(&result.fault);
   run.step = 7;
   try {
-    family.make(device, region, result.choice)->enqueue(&stream, run);
+    const auto kernel = family.make(device, region, result.choice);
+    for (std::uint32_t i = 0; i < raw.in_count; ++i) {
+      if ((raw.values[raw.in[i]]->flags & MINIINFER_VALUE_CONSTANT) == 0) continue;
+      const sdk::Packed packed = kernel->packed(i);
+      if (packed.bytes == 0) continue;
+      const miniinfer_mem to = mem(align64(packs.emplace_back(packed.bytes + 63, kGuard).data()));
+      kernel->pack(i, args[i], to, &stream);
+      args[i] = to;
+    }
+    kernel->enqueue(&stream, run);
   } catch (const sdk::Error& error) {
     result.code = error.code();
     result.reason = error.what();

@@ -19,9 +19,10 @@
 
 namespace miniinfer::test {
 
-// Support, make and enqueue once. Outputs are allocated by their dims and begin as 0xA5, as does
-// the workspace; `shift` bytes are put before each operand, so that it is no better aligned than
-// that; `in_place` gives output 0 the memory of input 0, which the choice must allow.
+// Support, make, pack what is constant, and enqueue once. Outputs are allocated by their dims and
+// begin as 0xA5, as does the workspace; `shift` bytes are put before each operand, so that it is no
+// better aligned than that; `in_place` gives output 0 the memory of input 0, which the choice must
+// allow.
 Outputs run_emulated(const cuda::Family& family, RegionBuilder& builder,
                      const std::vector<std::vector<std::byte>>& inputs, std::size_t shift = 0,
                      bool in_place = false);

@@ -101,13 +101,15 @@ void support(const Device& device, const sdk::Region& region, sdk::Choices& choi
   const ContractStrides strides = contract_strides(region);
   std::uint64_t workspace = 0;
   std::uint64_t in_place = 0;
+  std::int64_t launches = 1;
   if (is_float) {
     const auto calls = contract_calls(strides);
-    if (!calls || !is_dense(out)) {
+    if (!calls || (region.node_count() > 1 && !is_dense(out))) {
       return choices.refuse(
-          "contract: matrices whose rows or columns are contiguous and a "
-          "row-major output are served");
+          "contract: matrices whose rows or columns are contiguous are served, and a row-major "
+          "output where something follows");
     }
+    launches = calls->outer.count();
     if (strides.k == 0 && follower->epilogue.residual >= 0) {
       return choices.refuse("contract: an empty sum with something added is not served as one");
     }
@@ -124,7 +126,8 @@ void support(const Device& device, const sdk::Region& region, sdk::Choices& choi
   miniinfer_choice* choice = choices.add();
   if (choice == nullptr) return;
   const double flops = 2.0 * static_cast<double>(elements(out)) * static_cast<double>(strides.k);
-  choice->cost_ns = kLaunchNs + static_cast<std::uint64_t>(flops / kFlopsPerNs);
+  choice->cost_ns = kLaunchNs * static_cast<std::uint64_t>(std::max<std::int64_t>(launches, 1)) +
+                    static_cast<std::uint64_t>(flops / kFlopsPerNs);
   choice->workspace_bytes = workspace;
   choice->in_place = in_place;
   choice->flags = MINIINFER_CHOICE_DETERMINISTIC | MINIINFER_CHOICE_CAPTURABLE;

@@ -26,12 +26,17 @@ namespace {
 enum Way : std::uint32_t { kLibrary, kDepthwise, kDirect, kProduct };
 
 constexpr std::uint64_t kLaunchNs = 4000;
+constexpr double kBytesPerNs = 1500;
 constexpr double kFlopsPerNs[] = {20000, 3000, 500, 20000};  // by way
 
 std::uint64_t align64(std::uint64_t bytes) { return (bytes + 63) & ~std::uint64_t{63}; }
 
 std::uint64_t element_bytes(const ConvArgs& s) {
   return sdk::element_bytes(static_cast<miniinfer_dtype>(s.dtype));
+}
+
+bool is_constant(const miniinfer_value& value) {
+  return (value.flags & MINIINFER_VALUE_CONSTANT) != 0;
 }
 
 bool pads_are_even(const ConvArgs& s) { return std::ranges::equal(s.pad_begin, s.pad_end); }
@@ -61,16 +66,23 @@ std::uint64_t library_bytes(const ConvArgs& s) {
 }
 
 ConvArgs with_own_padding(ConvArgs s) {
-  std::int64_t step = 1;
+  const bool last = is_channels_last(s);
   for (int axis = 2; axis >= 0; --axis) {
     s.in[axis] = padded_size(s, axis);
     s.pad_begin[axis] = s.pad_end[axis] = 0;
-    s.x_strides[2 + axis] = step;
-    step *= s.in[axis];
   }
-  s.x_strides[1] = step;
-  s.x_strides[0] = step * s.group * s.in_channels;
+  pack_strides(conv_dims(s).x, last ? ConvLayout::kChannelsLast : ConvLayout::kRowMajor,
+               s.x_strides);
   return s;
+}
+
+// Row-major weights of channels-last operands are wanted the same way round by cuDNN, and with
+// whole vectors of channels by our depthwise kernel.
+bool turns_weights(const ConvArgs& s, Way way) {
+  if (way != kLibrary && way != kDepthwise) return false;
+  const ConvDims dims = conv_dims(s);
+  return is_channels_last(s) && has_layout(dims.w, s.w_strides, ConvLayout::kRowMajor) &&
+         (way == kDepthwise || !has_layout(dims.w, s.w_strides, ConvLayout::kChannelsLast));
 }
 
 class Conv final : public sdk::Kernel {
@@ -86,9 +98,34 @@ class Conv final : public sdk::Kernel {
     shape_.low = epilogue_.low;
     shape_.high = epilogue_.high;
     if (output_count(shape_) == 0) return;
+    turns_weights_ = turns_weights(shape_, way_) && is_constant(region.in(1));
+    if (turns_weights_ && way_ == kLibrary) {
+      pack_strides(conv_dims(shape_).w, ConvLayout::kChannelsLast, shape_.w_strides);
+    }
+    if (turns_weights_ && way_ == kDepthwise) {
+      // [c, 1, window] with the window's places apart by all channels.
+      for (int axis = 0; axis < 5; ++axis) shape_.w_strides[axis] *= shape_.group;
+      shape_.w_strides[0] = 1;
+    }
     const std::uint32_t math = region.node().math;
     if (way_ == kProduct) make_product(device, math);
     if (way_ == kLibrary) make_plan(device, math);
+  }
+
+  sdk::Packed packed(std::uint32_t operand) const override {
+    if (!turns_weights_ || static_cast<int>(operand) != w_) return {};
+    const std::int64_t count = weight_rows() * weight_columns() * taps();
+    return {static_cast<std::uint64_t>(count) * element_bytes(shape_), 64,
+            way_ == kDepthwise ? "cuda.conv.taps_first" : "cuda.conv.channels_last"};
+  }
+
+  void pack(std::uint32_t, miniinfer_mem src, miniinfer_mem dst,
+            sdk::Stream* stream) const override {
+    const auto on = static_cast<cudaStream_t>(stream->native());
+    const bool depthwise = way_ == kDepthwise;  // its rows are what others have as columns
+    CUDA_CHECK_THROW(launch_conv_turn(shape_, address(src), depthwise ? 1 : weight_rows(),
+                                      depthwise ? weight_rows() : weight_columns(), address(dst),
+                                      on));
   }
 
   void enqueue(sdk::Stream* stream, const miniinfer_run& run) const override {
@@ -104,7 +141,8 @@ class Conv final : public sdk::Kernel {
     args.residual = place(epilogue_.residual);
     args.y = place(epilogue_.target);
     if (way_ == kDepthwise) {
-      CUDA_CHECK_THROW(launch_conv_depthwise(args, on));
+      CUDA_CHECK_THROW(is_channels_last(args) ? launch_conv_depthwise_last(args, on)
+                                              : launch_conv_depthwise(args, on));
     } else if (product_) {
       run_product(stream, args, address(run.workspace));
     } else if (plan_ != nullptr && is_aligned(args)) {
@@ -116,6 +154,10 @@ class Conv final : public sdk::Kernel {
   }
 
  private:
+  std::int64_t weight_rows() const { return conv_dims(shape_).w[0]; }
+  std::int64_t weight_columns() const { return conv_dims(shape_).w[1]; }
+  std::int64_t taps() const { return shape_.window[0] * shape_.window[1] * shape_.window[2]; }
+
   void make_product(Device& device, std::uint32_t math) {
     const auto product = conv_product(shape_);
     if (!product) sdk::fail(MINIINFER_INTERNAL, "convolution: the region has changed");
@@ -163,7 +205,7 @@ class Conv final : public sdk::Kernel {
   void run_plan(cudnnHandle_t handle, cudaStream_t on, ConvArgs args, std::byte* workspace) const {
     if (pads_) {
       std::byte* padded = workspace + library_bytes(shape_);
-      CUDA_CHECK_THROW(launch_conv_pad(args, padded, on));
+      CUDA_CHECK_THROW(launch_conv_pad(args, is_channels_last(args), padded, on));
       args.x = padded;
     }
     plan_->execute(handle, args, workspace);
@@ -189,7 +231,8 @@ class Conv final : public sdk::Kernel {
   Epilogue epilogue_;
   std::optional<PointwiseRunner> program_;
   int x_, w_, bias_;
-  bool pads_ = false;  // x is padded first
+  bool pads_ = false;           // x is padded first
+  bool turns_weights_ = false;  // their packed form is in another order
   std::shared_ptr<const ConvPlan> plan_;
   std::optional<LtProduct> product_;
   bool multiplies_weights_ = false;  // from the left, and otherwise from the right
@@ -260,6 +303,30 @@ Way choose_way(const Device& device, const ConvArgs& shape) {
   return kDirect;
 }
 
+// What a way costs beside its operations: passes over x or y that another layout would not need.
+double layout_ns(const sdk::Region& region, const ConvArgs& shape, Way way) {
+  const bool last = is_channels_last(shape);
+  const bool tensor_cores =
+      shape.dtype == MINIINFER_FLOAT16 || shape.dtype == MINIINFER_BFLOAT16 ||
+      (shape.dtype == MINIINFER_FLOAT32 && (region.node().math & MINIINFER_MATH_TF32) != 0);
+  const auto pass = [&](const miniinfer_value& value) {
+    return kLaunchNs + 2.0 * static_cast<double>(elements(value)) *
+                           static_cast<double>(element_bytes(shape)) / kBytesPerNs;
+  };
+  const double flops_ns = conv_flops(shape) / kFlopsPerNs[way];
+  if (way == kLibrary && tensor_cores) {
+    // cuDNN's tensor core engines work on channels-last operands and turn others before and after.
+    return last ? 0 : pass(region.in(0)) + pass(region.out(0));
+  }
+  // ResNet-50 in strict float32 was seen to take a third longer channels-last.
+  if (way == kLibrary) return last ? 0.5 * flops_ns : 0;
+  if (way != kProduct || last) return 0;
+  // A bias along the rows is a pass of ours, and rows that begin at odd places have slow loads.
+  const std::int64_t places = shape.in[0] * shape.in[1] * shape.in[2];
+  const bool odd = places * static_cast<std::int64_t>(element_bytes(shape)) % 16 != 0;
+  return (has_bias(region) ? pass(region.out(0)) : 0) + (odd ? 0.5 * flops_ns : 0);
+}
+
 void support(const Device& device, const sdk::Region& region, sdk::Choices& choices,
              bool transpose) {
   const miniinfer_value& x = region.in(0);
@@ -279,9 +346,14 @@ void support(const Device& device, const sdk::Region& region, sdk::Choices& choi
                     conv_layout(conv_dims(shape).y, shape.y_strides) == ConvLayout::kNeither)) {
     return choices.refuse("convolution: what follows does not go with it in one kernel");
   }
+  const Way way = choose_way(device, shape);
+  if (way == kLibrary && turns_weights(shape, way) && !is_constant(w)) {
+    return choices.refuse(
+        "convolution: channels-last operands and row-major weights that are not "
+        "constant");
+  }
   miniinfer_choice* choice = choices.add();
   if (choice == nullptr) return;
-  const Way way = choose_way(device, shape);
   choice->algorithm = way;
   if (way == kLibrary && output_count(shape) > 0) {
     choice->workspace_bytes = library_bytes(shape) + padded_bytes(shape);
@@ -289,7 +361,8 @@ void support(const Device& device, const sdk::Region& region, sdk::Choices& choi
   if (way == kProduct && output_count(shape) > 0) {
     choice->workspace_bytes = LtProduct::workspace_bytes(conv_product(shape)->calls);
   }
-  choice->cost_ns = kLaunchNs + static_cast<std::uint64_t>(conv_flops(shape) / kFlopsPerNs[way]);
+  choice->cost_ns = kLaunchNs + static_cast<std::uint64_t>(conv_flops(shape) / kFlopsPerNs[way] +
+                                                           layout_ns(region, shape, way));
   choice->flags = MINIINFER_CHOICE_DETERMINISTIC | MINIINFER_CHOICE_CAPTURABLE;
 }
 

@@ -28,11 +28,19 @@ struct ConvArgs {
 // Any shape and strides: each thread sums one element of y.
 cudaError_t launch_conv_direct(const ConvArgs& args, cudaStream_t stream);
 
-// One channel in and one out of each group, see conv_depthwise_serves in conv_shape.hpp.
+// One channel in and one out of each group, see conv_depthwise_serves in conv_shape.hpp. Of
+// row-major planes, and of channels-last ones.
 cudaError_t launch_conv_depthwise(const ConvArgs& args, cudaStream_t stream);
+cudaError_t launch_conv_depthwise_last(const ConvArgs& args, cudaStream_t stream);
 
-// x with its padding, which is nowhere negative, as row-major [n, c, d, h, w].
-cudaError_t launch_conv_pad(const ConvArgs& args, void* to, cudaStream_t stream);
+// Row-major weights [rows, columns, window..] as [rows, window.., columns].
+cudaError_t launch_conv_turn(const ConvArgs& args, const void* weights, std::int64_t rows,
+                             std::int64_t columns, void* to, cudaStream_t stream);
+
+// x with its padding, which is nowhere negative, as row-major [n, d, h, w, c] with channels last
+// and otherwise [n, c, d, h, w].
+cudaError_t launch_conv_pad(const ConvArgs& args, bool channels_last, void* to,
+                            cudaStream_t stream);
 
 MINIINFER_HD std::int64_t padded_size(const ConvArgs& args, int axis) {
   return args.in[axis] + args.pad_begin[axis] + args.pad_end[axis];

@@ -102,6 +102,15 @@ inline ConvLayout conv_layout(const std::int64_t (&dims)[5], const std::int64_t 
   return ConvLayout::kNeither;
 }
 
+// x and y both channels-last, and not row-major as well.
+inline bool is_channels_last(const ConvArgs& s) {
+  const ConvDims dims = conv_dims(s);
+  return conv_layout(dims.y, s.y_strides) == ConvLayout::kChannelsLast
+             ? has_layout(dims.x, s.x_strides, ConvLayout::kChannelsLast)
+             : conv_layout(dims.x, s.x_strides) == ConvLayout::kChannelsLast &&
+                   has_layout(dims.y, s.y_strides, ConvLayout::kChannelsLast);
+}
+
 inline bool conv_depthwise_serves(const ConvArgs& s) {
   const ConvDims dims = conv_dims(s);
   const auto same = [](const std::int64_t(&values)[3]) { return values[1] == values[2]; };
@@ -112,9 +121,9 @@ inline bool conv_depthwise_serves(const ConvArgs& s) {
          (s.stride[1] == 1 || s.stride[1] == 2) && s.dilation[1] == 1 && s.dilation[2] == 1 &&
          s.in[1] < kMost && s.in[2] < kMost && s.out[1] < kMost && s.out[2] < kMost &&
          s.group < kMost && s.pad_begin[1] < kMost && s.pad_begin[2] < kMost &&
-         has_layout(dims.x, s.x_strides, ConvLayout::kRowMajor) &&
          has_layout(dims.w, s.w_strides, ConvLayout::kRowMajor) &&
-         has_layout(dims.y, s.y_strides, ConvLayout::kRowMajor);
+         (is_channels_last(s) || (has_layout(dims.x, s.x_strides, ConvLayout::kRowMajor) &&
+                                  has_layout(dims.y, s.y_strides, ConvLayout::kRowMajor)));
 }
 
 inline double conv_flops(const ConvArgs& s) {

@@ -1,6 +1,7 @@
 #include "plugins/cuda/kernels/pointwise_program.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "miniinfer/sdk/data_type.hpp"
 #include "miniinfer/sdk/error.hpp"
@@ -73,7 +74,13 @@ void merge_axes(PointwiseProgram& program) {
   const auto operands = static_cast<int>(program.operands.size());
   const Operand& out = program.operands[program.inputs];
   program.count = out.count;
-  for (int axis = 0; axis < out.rank; ++axis) {
+  // Outer to inner as the output lies in memory, whatever order its axes have.
+  int order[kMaxRank];
+  std::iota(order, order + out.rank, 0);
+  std::stable_sort(order, order + out.rank,
+                   [&](int a, int b) { return out.strides[a] > out.strides[b]; });
+  for (int i = 0; i < out.rank; ++i) {
+    const int axis = order[i];
     std::int64_t steps[kMaxPointwiseOperands];
     for (int k = 0; k < operands; ++k) {
       const Operand& operand = program.operands[static_cast<std::size_t>(k)];
