@@ -1,9 +1,13 @@
 #include "core/ops/decompose.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
+#include <span>
 
 #include "core/ops/kernel_attrs.hpp"
 #include "core/ops/rules.hpp"
+#include "miniinfer/abi/op/attention.h"
 #include "miniinfer/abi/op/contract.h"
 #include "miniinfer/abi/op/conv.h"
 #include "miniinfer/abi/op/norm.h"
@@ -208,12 +212,83 @@ ValueId conv(Graph& graph, const Node& node, Parts& parts) {
   return parts.binary(MINIINFER_PW_ADD, y, parts.view(node.inputs[2], channel), dtype, out);
 }
 
+// first, first + 1, .. along `axis` of four.
+ValueId positions(Graph& graph, std::int64_t first, std::int64_t count, std::size_t axis) {
+  std::vector<std::int64_t> values(static_cast<std::size_t>(count));
+  std::iota(values.begin(), values.end(), first);
+  Shape shape = {1, 1, 1, 1};
+  shape[axis] = count;
+  return graph.add_constant(
+      make_constant({DataType::Int64, std::move(shape)}, std::as_bytes(std::span(values))));
+}
+
+// Heads that share a group of k and v are more rows of one product.
+ValueId attention(Graph& graph, const Node& node, Parts& parts) {
+  const auto& attrs = *static_cast<const miniinfer_attention_attrs*>(node.kernel->abi());
+  const Shape q = *graph.value(node.inputs[0]).shape;
+  const Shape k = *graph.value(node.inputs[1]).shape;
+  const Shape v = *graph.value(node.inputs[2]).shape;
+  const DataType dtype = graph.value(node.inputs[0]).dtype;
+  const DataType compute = wide(dtype);
+  const std::int64_t pairs = k[0] * k[1], rows = q[1] / k[1] * q[2], keys = k[2];
+  miniinfer_contract_attrs transposed{};
+  transposed.transpose_b = 1;
+  ValueId x = parts.emit(MINIINFER_CONTRACT, make_attrs(transposed),
+                         {parts.view(node.inputs[0], {pairs, rows, q[3]}),
+                          parts.view(node.inputs[1], {pairs, keys, k[3]})},
+                         dtype, {pairs, rows, keys});
+  const Shape scores = {q[0], q[1], q[2], keys};
+  std::vector<ValueId> inputs = {parts.view(x, scores)};
+  const bool has_mask = node.inputs.size() > 3 && node.inputs[3] != kNoValue;
+  const bool causal = (attrs.flags & MINIINFER_ATTENTION_CAUSAL) != 0;
+  if (has_mask) inputs.push_back(node.inputs[3]);
+  if (causal) {
+    const std::int64_t past = std::clamp(attrs.past, -q[2], keys);
+    inputs.push_back(positions(graph, past, q[2], 2));
+    inputs.push_back(positions(graph, 0, keys, 3));
+  }
+  PointwiseBuilder p(static_cast<std::uint32_t>(inputs.size()));
+  const auto widened = [&](std::uint32_t i) {
+    return dtype == compute ? p.input(i) : p.emit(MINIINFER_PW_CAST, compute, p.input(i));
+  };
+  auto score = p.emit(MINIINFER_PW_MUL, compute, widened(0),
+                      p.constant(compute, static_cast<double>(attrs.scale)));
+  if (has_mask) score = p.emit(MINIINFER_PW_ADD, compute, score, widened(1));
+  if (causal) {
+    const std::uint32_t first = has_mask ? 2 : 1;
+    const auto meets =
+        p.emit(MINIINFER_PW_LESS_EQUAL, DataType::Int64, p.input(first + 1), p.input(first));
+    score = p.emit(MINIINFER_PW_SELECT, compute, meets, score,
+                   p.constant(compute, -std::numeric_limits<double>::infinity()));
+  }
+  if (dtype != compute) score = p.emit(MINIINFER_PW_CAST, dtype, score);
+  x = parts.emit(MINIINFER_POINTWISE, p.finish({score}), inputs, dtype, scores);
+
+  const Shape flat = {pairs * rows, keys};
+  miniinfer_softmax_attrs softmax{};
+  softmax.axis = 1;
+  x = parts.emit(MINIINFER_SOFTMAX, make_attrs(softmax), {parts.view(x, flat)}, dtype, flat);
+  if ((attrs.flags & MINIINFER_ATTENTION_NAN_TO_ZERO) != 0) {
+    PointwiseBuilder zero(1);
+    const auto is_nan = zero.emit(MINIINFER_PW_IS_NAN, dtype, zero.input(0));
+    const auto kept =
+        zero.emit(MINIINFER_PW_SELECT, dtype, is_nan, zero.constant(dtype, 0), zero.input(0));
+    x = parts.emit(MINIINFER_POINTWISE, zero.finish({kept}), {x}, dtype, flat);
+  }
+  x = parts.emit(
+      MINIINFER_CONTRACT, make_attrs(miniinfer_contract_attrs{}),
+      {parts.view(x, {pairs, rows, keys}), parts.view(node.inputs[2], {pairs, keys, v[3]})}, dtype,
+      {pairs, rows, v[3]});
+  return parts.view(x, {q[0], q[1], q[2], v[3]});
+}
+
 struct Rule {
   const char* op;
   ValueId (*apply)(Graph& graph, const Node& node, Parts& parts);  // kNoValue: not this one
 };
 
 constexpr Rule kRules[] = {
+    {MINIINFER_ATTENTION, attention},
     {MINIINFER_SOFTMAX, softmax},
     {MINIINFER_LAYER_NORM, layer_norm},
     {MINIINFER_CONV, conv},

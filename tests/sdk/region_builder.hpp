@@ -56,7 +56,7 @@ class RegionBuilder {
   // `attrs` must outlive the builder's use; its head is filled in here.
   template <class Attrs>
   void node(const char* op, Attrs* attrs, std::vector<std::uint32_t> in,
-            std::vector<std::uint32_t> out) {
+            std::vector<std::uint32_t> out, std::uint32_t math = 0) {
     attrs->head = MINIINFER_HEAD(Attrs);
     operands_.push_back(std::move(in));
     operands_.push_back(std::move(out));
@@ -70,6 +70,7 @@ class RegionBuilder {
     node.out_count = static_cast<std::uint32_t>(outs.size());
     node.in = ins.data();
     node.out = outs.data();
+    node.math = math;
   }
 
   miniinfer_value& operator[](std::uint32_t value) { return values_[value]; }

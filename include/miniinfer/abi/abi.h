@@ -8,6 +8,7 @@
 #include "miniinfer/abi/host.h"
 #include "miniinfer/abi/memory.h"
 #include "miniinfer/abi/op.h"
+#include "miniinfer/abi/op/attention.h"
 #include "miniinfer/abi/op/contract.h"
 #include "miniinfer/abi/op/conv.h"
 #include "miniinfer/abi/op/copy.h"
