@@ -22,9 +22,9 @@ namespace {
 char the_plugin, the_device;
 
 const Family* const kFamilies[] = {
-    &kPointwise, &kCopy,          &kReduce,  &kContract,          &kGather,
-    &kConv,      &kConvTranspose, &kScatter, &kSoftmax,           &kLayerNorm,
-    &kResize,    &kTopK,          &kNonZero, &kNonMaxSuppression, &kCumSum};
+    &kPointwise, &kCopy,     &kReduce,    &kContract, &kGather, &kConv,    &kConvTranspose,
+    &kScatter,   &kSoftmax,  &kLayerNorm, &kResize,   &kTopK,   &kNonZero, &kNonMaxSuppression,
+    &kCumSum,    &kAttention};
 constexpr std::size_t kFamilyCount = std::size(kFamilies);
 
 const Family* family_of(const miniinfer_region* region) noexcept {

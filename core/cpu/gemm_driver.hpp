@@ -40,6 +40,7 @@ struct GemmOperands {
   bool clamp;
   float low;
   float high;
+  bool accumulate = false;  // to what c holds
 };
 
 // Computes the tiles of row panels [m0, m1) and column panels [n0, n1).
@@ -56,7 +57,7 @@ inline void multiply(const GemmTable& table, const GemmPlan& plan, const GemmOpe
   do {
     const std::int64_t left = plan.k - k0;
     tile.k = left < GemmPlan::kDepth ? left : GemmPlan::kDepth;
-    tile.accumulate = k0 > 0;
+    tile.accumulate = x.accumulate || k0 > 0;
     tile.clamp = x.clamp && k0 + tile.k >= plan.k;
     for (std::int64_t p = m0; p < m1; ++p) {
       const std::int64_t row = p * table.mr;

@@ -90,7 +90,8 @@ struct Family {
   std::unique_ptr<Kernel> (*create)(const RegionView& region);
 };
 
-extern const Family kPointwise, kCopy, kReduce, kSoftmax, kLayerNorm, kCumSum;  // NOLINT
+extern const Family kPointwise, kCopy, kReduce, kSoftmax, kLayerNorm, kCumSum,
+    kAttention;  // NOLINT
 extern const Family kContract, kConv, kConvTranspose, kGather, kScatter, kResize, kTopK, kNonZero,
     kNonMaxSuppression;  // NOLINT
 

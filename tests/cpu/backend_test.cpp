@@ -56,7 +56,7 @@ TEST_CASE("The built-in backend is entered, probed and opened like a plugin") {
   REQUIRE(plugin.device_open(self, 0, &info, &device, &api) == MINIINFER_OK);
   CHECK(api->stream == nullptr);
   CHECK(host.allocators.empty());
-  CHECK(api->op->op_count == 15);
+  CHECK(api->op->op_count == 16);
   CHECK(plugin.device_open(self, 1, &info, &device, &api) == MINIINFER_NOT_FOUND);
   CHECK(host.error.find("cpu:1") != std::string::npos);
 
