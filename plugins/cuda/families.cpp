@@ -1,4 +1,5 @@
 #include "plugins/cuda/family.hpp"
+#include "plugins/cuda/kernels/attention.hpp"
 #include "plugins/cuda/kernels/contract.hpp"
 #include "plugins/cuda/kernels/conv.hpp"
 #include "plugins/cuda/kernels/copy.hpp"
@@ -18,9 +19,10 @@ namespace miniinfer::cuda {
 
 std::span<const Family* const> families() {
   static const Family* const kAll[] = {
-      &kContract, &kConv,      &kConvTranspose,     &kCopy,    &kCumSum,
-      &kGather,   &kLayerNorm, &kNonMaxSuppression, &kNonZero, &kPointwise,
-      &kReduce,   &kResize,    &kScatter,           &kSoftmax, &kTopK};
+      &kAttention, &kContract, &kConv,      &kConvTranspose,     &kCopy,
+      &kCumSum,    &kGather,   &kLayerNorm, &kNonMaxSuppression, &kNonZero,
+      &kPointwise, &kReduce,   &kResize,    &kScatter,           &kSoftmax,
+      &kTopK};
   return kAll;
 }
 

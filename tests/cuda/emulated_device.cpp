@@ -45,9 +45,10 @@ std::byte* align64(std::byte* p) {
 Outputs run_emulated(const cuda::Family& family, RegionBuilder& builder,
                      const std::vector<std::vector<std::byte>>& inputs, std::size_t shift,
                      bool in_place) {
-  // No kernel that is emulated looks at its device.
+  // No kernel that is emulated looks at more of its device than its properties.
   alignas(cuda::Device) static std::byte no_device[sizeof(cuda::Device)];
   auto& device = reinterpret_cast<cuda::Device&>(no_device);
+  const_cast<cuda::Device::Properties&>(device.properties()).compute_capability = 90;
   Stream stream;
   Outputs result;
   const miniinfer_region& raw = builder.region();
