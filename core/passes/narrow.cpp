@@ -12,6 +12,7 @@
 #include "core/ops/kernel_attrs.hpp"
 #include "core/passes/pass.hpp"
 #include "core/passes/program_editor.hpp"
+#include "miniinfer/abi/op/attention.h"
 #include "miniinfer/abi/op/contract.h"
 #include "miniinfer/abi/op/conv.h"
 #include "miniinfer/abi/op/gather.h"
@@ -36,10 +37,10 @@ bool is_infinite(std::uint16_t bits, DataType narrow) {
 // in float32 by their definition, or only move and choose elements. Sums and products of many
 // elements may leave the range of float16 where their operands do not, and stay wide.
 bool keeps_meaning(const Node& node) {
-  static constexpr std::array<std::string_view, 10> kOperators = {
-      MINIINFER_CONV,   MINIINFER_CONV_TRANSPOSE, MINIINFER_CONTRACT, MINIINFER_SOFTMAX,
-      MINIINFER_COPY,   MINIINFER_GATHER,         MINIINFER_RESIZE,   MINIINFER_TOP_K,
-      MINIINFER_REDUCE, MINIINFER_LAYER_NORM};
+  static constexpr std::array<std::string_view, 11> kOperators = {
+      MINIINFER_ATTENTION, MINIINFER_CONV,   MINIINFER_CONV_TRANSPOSE, MINIINFER_CONTRACT,
+      MINIINFER_SOFTMAX,   MINIINFER_COPY,   MINIINFER_GATHER,         MINIINFER_RESIZE,
+      MINIINFER_TOP_K,     MINIINFER_REDUCE, MINIINFER_LAYER_NORM};
   if (std::find(kOperators.begin(), kOperators.end(), node.op) == kOperators.end()) return false;
   if (node.op == MINIINFER_REDUCE) {
     const auto& attrs = *static_cast<const miniinfer_reduce_attrs*>(node.kernel->abi());

@@ -6,7 +6,7 @@
 namespace miniinfer {
 
 std::span<const Pass> all_passes() {
-  static constexpr std::array<Pass, 9> kPasses = {{
+  static constexpr std::array<Pass, 10> kPasses = {{
       {"fold", "nodes with constant inputs become constants", PassStage::Model, fold},
       {"eliminate", "operators that change nothing go", PassStage::Model, eliminate},
       {"share-equal", "equal nodes with equal inputs become one", PassStage::Model, share_equal},
@@ -20,6 +20,8 @@ std::span<const Pass> all_passes() {
        inline_constants},
       {"fuse-pointwise", "chains of pointwise operators become one program", PassStage::Kernel,
        fuse_pointwise},
+      {"lift-attention", "attention written in products and a softmax becomes one node",
+       PassStage::Kernel, lift_attention},
       {"narrow-floats", "float32 is computed in the type --precision names", PassStage::Kernel,
        narrow_floats},
   }};

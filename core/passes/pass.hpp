@@ -56,6 +56,7 @@ Result<int> lift_layer_norm(Graph& graph, PassContext& context);
 Result<int> simplify_copies(Graph& graph, PassContext& context);
 Result<int> inline_constants(Graph& graph, PassContext& context);
 Result<int> fuse_pointwise(Graph& graph, PassContext& context);
+Result<int> lift_attention(Graph& graph, PassContext& context);
 Result<int> narrow_floats(Graph& graph, PassContext& context);
 
 }  // namespace miniinfer
