@@ -189,6 +189,7 @@ Result<Block> PluginAllocator::allocate(const MemoryRequest& request) noexcept {
               format("allocation of %s on %s failed, a single block has %s at most",
                      format_bytes(request.bytes).c_str(), id.c_str(),
                      format_bytes(properties.max_bytes).c_str())};
+    if (!request.tag.empty()) status = status.with_context(request.tag);
   }
   // No driver needs to see a size that cannot be: some wrap around when they round it up.
   if (status.ok() && (request.bytes > kMaxBytes || request.alignment > kMaxBytes)) {

@@ -1,5 +1,6 @@
 #include "plugins/fake/memory.hpp"
 
+#include <algorithm>
 #include <iterator>
 
 #include "plugins/fake/device.hpp"
@@ -44,7 +45,7 @@ miniinfer_mem Memory::allocate(std::uint64_t bytes, std::uint64_t alignment, sdk
   device_.ledger().allocated(bytes);
   device_.scheduler().note({handle, 0}, bytes, "allocated", nullptr);
   std::lock_guard lock(mutex_);
-  blocks_.emplace_hint(blocks_.end(), handle, bytes);
+  blocks_.try_emplace(blocks_.end(), handle, bytes, std::max(alignment, kMinAlignment));
   return {handle, 0};
 }
 
@@ -116,7 +117,8 @@ Memory::Blocks::iterator Memory::find(miniinfer_mem mem) {
 
 std::byte* Memory::prepare(Block& block, std::uint64_t offset, std::uint64_t bytes) {
   if (block.bytes == nullptr) {
-    block.bytes = std::make_unique_for_overwrite<std::byte[]>(block.size);
+    const std::align_val_t alignment = block.bytes.get_deleter().alignment;
+    block.bytes.reset(static_cast<std::byte*>(operator new[](block.size, alignment)));
   }
   block.pages.prepare(block.bytes.get(), offset, bytes);
   return block.bytes.get() + offset;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 
 #include "miniinfer/sdk/allocator.hpp"
 #include "plugins/fake/backing.hpp"
@@ -44,12 +45,18 @@ class Memory final : public sdk::Allocator {
 
  private:
   struct Block {
-    explicit Block(std::uint64_t size) : size(size), pages(size) {}
+    struct Delete {
+      std::align_val_t alignment;
+      void operator()(std::byte* bytes) const { operator delete[](bytes, alignment); }
+    };
+    Block(std::uint64_t size, std::uint64_t alignment)
+        : size(size), pages(size), bytes(nullptr, Delete{std::align_val_t{alignment}}) {}
+
     std::uint64_t size;
     Pages pages;
-    std::unique_ptr<std::byte[]> bytes;  // made when first used
-    bool given_back = false;             // the host has
-    bool gone = false;                   // in the order of the work, too
+    std::unique_ptr<std::byte[], Delete> bytes;  // made when first used
+    bool given_back = false;                     // the host has
+    bool gone = false;                           // in the order of the work, too
   };
   using Blocks = std::map<std::uint64_t, Block>;
 
