@@ -41,9 +41,16 @@ Result<Block> PluginUpstream::reserve_addresses(std::uint64_t bytes) noexcept {
   if (code != MINIINFER_OK) {
     return record_.check(code, "reserving addresses for " + format_bytes(bytes));
   }
-  const Block range{address, 0, bytes, nullptr};
-  if (status = check_block(range, properties_.granularity); !status.ok()) return status;
-  return range;
+  std::uint64_t end = 0;
+  if (address == 0 || (address & (properties_.granularity - 1)) != 0 ||
+      !checked_add(address, bytes, &end)) {
+    return Status(Code::Internal,
+                  format("the plugin of %s reserved %" PRIu64 " bytes of addresses at 0x%" PRIx64
+                         ", which cannot be",
+                         record_.id.c_str(), bytes, address),
+                  "report a bug to the plugin's vendor");
+  }
+  return Block{address, 0, bytes, nullptr};
 }
 
 void PluginUpstream::release_addresses(const Block& addresses) noexcept {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/device/backend_registry.hpp"
+#include "miniinfer/abi/ext/draft/virtual_memory.h"
 #include "miniinfer/abi/plugin.h"
 
 namespace miniinfer::test {
@@ -47,6 +48,7 @@ struct FakeBackend {
   bool memory_twice = false;
   bool can_import = true;
   bool streams = true;
+  const miniinfer_virtual_memory* mapping = nullptr;
   // What alloc gives instead of memory.
   bool null_block = false;
   bool misaligned = false;
@@ -235,6 +237,7 @@ class Fake {
     };
     b.device_api.extension = [](miniinfer_device*, const char* id) -> const void* {
       static const int table = 7;
+      if (std::strcmp(id, MINIINFER_EXT_VIRTUAL_MEMORY) == 0) return backend().mapping;
       return std::strcmp(id, "test.seven/1") == 0 ? &table : nullptr;
     };
     b.device_api.close = [](miniinfer_device* device) {
