@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,10 @@ constexpr std::uint64_t kUnit = 65536;
 
 // A device of 16 units, a stream, and a range of 8 units.
 struct Mapped {
-  explicit Mapped(const char* plan = "", const char* flat = "0") {
+  explicit Mapped(const char* plan = "", const char* flat = "0", const char* memory = "1048576") {
     fake.close();
     fake.host.options = {
-        {"memory", "1048576"}, {"granularity", "65536"}, {"flat", flat}, {"plan", plan}};
+        {"memory", memory}, {"granularity", "65536"}, {"flat", flat}, {"plan", plan}};
     fake.host.allocators.clear();
     REQUIRE_EQ(fake.plugin_api->device_open(fake.plugin, 0, &fake.info, &fake.device, &fake.api),
                MINIINFER_OK);
@@ -235,4 +236,24 @@ TEST_CASE("every call can be made to fail, once and from then on") {
   on.api->release(on.fake.device, on.range, 8 * kUnit);
   CHECK_EQ(on.fake.ledger().violations, 0u);
   CHECK_EQ(on.fake.ledger().faults_fired, 6u);
+}
+
+TEST_CASE("a device of 7 GB fits into a small process, for only what is used costs memory") {
+  constexpr std::uint64_t kPieces = 7;
+  constexpr std::uint64_t kUnits = (std::uint64_t{1} << 30) / kUnit;
+  const auto resident = [] {
+    std::ifstream statm("/proc/self/statm");
+    std::uint64_t total = 0, pages = 0;
+    statm >> total >> pages;
+    return pages * 4096;
+  };
+  const std::uint64_t before = resident();
+  Mapped on("", "0", "8589934592");
+  on.range = on.reserve(kPieces * kUnits);
+  for (std::uint64_t i = 0; i < kPieces; ++i) on.place(i * kUnits, kUnits);
+  std::vector<std::uint8_t> out(8);
+  CHECK_EQ(on.fake.download(on.stream, out, {on.range, 3 * kUnits * kUnit - 4}), MINIINFER_OK);
+  CHECK_EQ(on.fake.stream->sync(on.stream), MINIINFER_OK);
+  CHECK_EQ(out, std::vector<std::uint8_t>(8, 0xFF));
+  CHECK_LT(resident(), before + (std::uint64_t{64} << 20));
 }
