@@ -31,6 +31,12 @@ void check(AttentionRegion& region, const AttentionCase& c) {
   CAPTURE(c.width);
   CAPTURE(text(c.mask));
   const Outputs got = run(region);
+  const bool row_major =
+      !c.sequence_first || ((c.heads == 1 || c.queries == 1) && (c.groups == 1 || c.keys == 1));
+  if (c.keys < 96 && row_major) {
+    CHECK(got.reason.find("its parts are faster") != std::string::npos);
+    return;
+  }
   REQUIRE_MESSAGE(got.code == MINIINFER_OK, got.reason);
   const double near = tolerance(region.dtype);
   CHECK_EQ(differences(region.dtype, got.data[0], region.reference(), near, near * 4), 0);
@@ -45,7 +51,8 @@ void set(std::vector<std::byte>& data, std::size_t index, T value) {
 
 TEST_CASE("attention is the definition's at the edges of tiles") {
   Random random(51);
-  for (const AttentionCase& c : kAttentionCases) {
+  for (AttentionCase c : kAttentionCases) {
+    c.sequence_first = true;
     for (const int dtype : kFloats) {
       AttentionRegion region(random, c, dtype);
       check(region, c);
@@ -86,7 +93,7 @@ TEST_CASE("masked, infinite and NaN scores give what the definition says") {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   Random random(54);
   for (const bool nan_to_zero : {false, true}) {
-    for (const std::int64_t keys : {5, 700}) {
+    for (const std::int64_t keys : {100, 700}) {
       const AttentionCase c = {.queries = 6,
                                .keys = keys,
                                .depth = 4,
@@ -114,7 +121,7 @@ TEST_CASE("masked, infinite and NaN scores give what the definition says") {
 
 TEST_CASE("attention of float64 and of strided columns is left to its parts") {
   Random random(55);
-  const AttentionCase c = {.queries = 3, .keys = 4, .depth = 5, .width = 6};
+  const AttentionCase c = {.queries = 3, .keys = 100, .depth = 5, .width = 6};
   AttentionRegion wide(random, c, MINIINFER_FLOAT64);
   CHECK(run(wide).code == MINIINFER_UNSUPPORTED);
   AttentionRegion strided(random, c, MINIINFER_FLOAT32);

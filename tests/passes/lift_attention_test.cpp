@@ -160,9 +160,11 @@ Model write(const Written& how) {
 }
 
 // The kernels' graph as `specialise` leaves it to the passes, and after them.
-Graph lowered(const Graph& model) {
+Graph lowered(const Graph& model, DataType compute = DataType::Float32) {
   Graph graph = model;
   PassContext context;
+  context.compute = compute;
+  context.narrow_constants = std::make_shared<NarrowConstants>();
   context.evaluate = make_evaluator(host_device());
   REQUIRE(fold(graph, context));
   Graph kernels = lower(graph).value();
@@ -266,6 +268,14 @@ TEST_CASE("float16 attention with its softmax in float32 is one node of float16"
   const Graph graph = lowered(write({.half = true}).graph);
   const Node* node = attention_in(graph);
   for (const ValueId input : node->inputs) CHECK(graph.value(input).dtype == DataType::Float16);
+}
+
+TEST_CASE("attention computed in a lower precision has all its operands in it") {
+  const Graph graph = lowered(write({}).graph, DataType::BFloat16);
+  const Node* node = attention_in(graph);
+  REQUIRE(node != nullptr);
+  for (const ValueId input : node->inputs) CHECK(graph.value(input).dtype == DataType::BFloat16);
+  CHECK(graph.value(node->outputs[0]).dtype == DataType::BFloat16);
 }
 
 TEST_CASE("attention whose scores or probabilities someone else reads stays as it is") {
