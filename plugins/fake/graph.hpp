@@ -19,6 +19,7 @@ struct Graph {
     const char* name;
     std::function<void()> work;
     bool always;
+    bool pretends;  // does nothing with what it uses
     std::vector<Access> accesses;
   };
   Device& device;

@@ -47,7 +47,7 @@ class Stream final : public sdk::Stream {
 
   // Work of the device's that uses memory: subject to the fault plan, dropped after a failure.
   void launch(const char* name, std::function<void()> work, const std::vector<Access>& accesses);
-  // Work that only pretends to use memory.
+  // Work that only pretends to use memory, which must be there when it is put on the stream.
   void touch(const char* name, const std::vector<Access>& accesses);
   // Bookkeeping in stream order, done in any case.
   void enqueue(const char* name, std::function<void()> work, const std::vector<Access>& accesses);
@@ -60,6 +60,7 @@ class Stream final : public sdk::Stream {
   const std::shared_ptr<Queue>& queue() const { return queue_; }
 
  private:
+  void check(const char* name, const std::vector<Access>& accesses);
   void put(const char* name, std::function<void()> work, bool always,
            const std::vector<Access>& accesses);
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "miniinfer/abi/ext/draft/graph_capture.h"
 #include "plugins/fake/oracle.h"
 #include "tests/fake/fake_device.hpp"
 
@@ -205,6 +206,24 @@ TEST_CASE("unmapping what a stream may still use is a race, after waiting it is 
   CHECK_EQ(on.touch(kUnit, 8), MINIINFER_OK);
   CHECK_EQ(on.unmap(1, 1), MINIINFER_OK);
   CHECK(on.violated("are unmapped while touch, work 2 of stream 1, writes it"));
+}
+
+TEST_CASE("a recording that is replayed after its memory was unmapped is found out") {
+  Mapped on;
+  on.place(0, 1);
+  const auto* capture = static_cast<const miniinfer_graph_capture*>(
+      on.fake.api->extension(on.fake.device, MINIINFER_EXT_GRAPH_CAPTURE));
+  miniinfer_graph* graph = nullptr;
+  CHECK_EQ(capture->begin(on.stream), MINIINFER_OK);
+  CHECK_EQ(on.touch(0, 8), MINIINFER_OK);
+  CHECK_EQ(capture->end(on.stream, &graph), MINIINFER_OK);
+  CHECK_EQ(capture->launch(graph, on.stream), MINIINFER_OK);
+  CHECK_EQ(on.fake.stream->sync(on.stream), MINIINFER_OK);
+  CHECK_EQ(on.unmap(0, 1), MINIINFER_OK);
+  CHECK_EQ(on.fake.ledger().violations, 0u);
+  CHECK_EQ(capture->launch(graph, on.stream), MINIINFER_INVALID_ARGUMENT);
+  CHECK(on.violated("nothing is mapped there"));
+  capture->destroy(graph);
 }
 
 TEST_CASE("pieces take memory, addresses do not") {

@@ -2,13 +2,12 @@
 
 // A device for tests of the memory layer that knows whether an allocator kept order: a fake device
 // in this process, seen as the pool sees a device, with work that pretends to use memory. What is
-// wrong becomes a sentence in violations(); see plugins/fake/README.md. A program that includes
-// this is built with `fake_sources`.
+// wrong becomes a sentence in violations(); see plugins/fake/README.md.
 //
 //   Oracle oracle({.seed = 7, .granularity = 65536});
-//   PoolOrWhatever allocator(oracle.upstream(), ..);
+//   const AllocatorPtr allocator = make_it_over(oracle.shared_upstream());
 //   const Stream a = oracle.make_stream();
-//   const Block block = *allocator.allocate({.bytes = 100, .stream = a});
+//   const Block block = *allocator->allocate({.bytes = 100, .stream = a});
 //   oracle.write(a, block);
 //   CHECK(oracle.violations() == "");
 
