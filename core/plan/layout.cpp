@@ -9,6 +9,15 @@
 
 namespace miniinfer {
 
+void adopt(Node& node, const Origin& gone) {
+  std::vector<NodeId>& sources = node.origin.sources;
+  for (const NodeId source : gone.sources) {
+    if (std::find(sources.begin(), sources.end(), source) == sources.end()) {
+      sources.push_back(source);
+    }
+  }
+}
+
 NodeId PlacedGraph::add(Node node, std::uint32_t device) {
   const NodeId id = graph.add_node(std::move(node));
   places.resize(graph.node_count());
@@ -33,6 +42,7 @@ void PlacedGraph::drop_unread() {
          before != kNoNode && graph.node(before).op == "view";
          before = graph.value(node.inputs[0]).producer) {
       node.inputs[0] = graph.node(before).inputs[0];
+      adopt(node, graph.node(before).origin);
     }
   }
   std::vector<std::size_t> readers(graph.value_count());

@@ -42,6 +42,9 @@ struct PlacedGraph {
   Status settle();
 };
 
+// What a node that goes did is done by `node` now, and reported there.
+void adopt(Node& node, const Origin& gone);
+
 // Whether the parts of one change, each of which costs `before` and then `after`, cost less
 // together. A part with a cost that is not known counts as unchanged.
 class Saving {

@@ -86,6 +86,7 @@ bool absorb_into_readers(PlacedGraph& placed, NodeId id, const Order& order,
     }
   }
   if (yes && attempt.saves(cost_of_copy)) {
+    adopt(graph.node(readers.front()), graph.node(id).origin);
     graph.remove_node(id);
     return true;
   }
@@ -112,6 +113,7 @@ bool absorb_into_writer(PlacedGraph& placed, NodeId id, const Order& order,
   see_through(node.output_orders, node.outputs.size(), i, inverse(order));
   node.outputs[i] = to;
   if (attempt.saves(cost_of_copy)) {
+    adopt(graph.node(writer), graph.node(id).origin);
     graph.remove_node(id);
     graph.value(to).producer = writer;
     graph.value(from).producer = kNoNode;
@@ -141,7 +143,12 @@ void join_transpositions(PlacedGraph& placed) {
     node.op = joined.node.op;
     node.kernel = joined.node.kernel;
     node.inputs = {from};
+    adopt(node, graph.node(before).origin);
     if (node.op == "view" && graph.value(from).shape == graph.value(to).shape) {
+      const std::vector<NodeId> readers = graph.uses()[to];
+      const NodeId producer = graph.value(from).producer;
+      const NodeId near = producer != kNoNode ? producer : readers.empty() ? id : readers.front();
+      adopt(graph.node(near), Origin(node.origin));
       graph.remove_node(id);
       graph.replace_uses(to, from);
     }
