@@ -154,4 +154,15 @@ const miniinfer_virtual_memory* virtual_memory(const OpenDevice& device) {
   return whole ? api : nullptr;
 }
 
+const miniinfer_peer_copy* peer_copy(const OpenDevice& target, const OpenDevice& source) {
+  if (target.is_inline() || source.is_inline() ||
+      target.internals->record->backend != source.internals->record->backend ||
+      !target.ready().ok() || !source.ready().ok()) {
+    return nullptr;
+  }
+  const auto* api = extension<miniinfer_peer_copy>(target, MINIINFER_EXT_PEER_COPY);
+  const bool whole = api != nullptr && MINIINFER_HAS(miniinfer_peer_copy, api, enqueue);
+  return whole && api->can(target.handle, source.handle) != 0 ? api : nullptr;
+}
+
 }  // namespace miniinfer

@@ -102,6 +102,7 @@ class Builder {
         plan_->used[item.from_device] = true;
         step.bytes = bytes_of(graph, item.from);
         step.label = "transfer";
+        step.peer_copy = peer_copy(*plan_->devices[item.device], *plan_->devices[item.from_device]);
         continue;
       }
       // Values that only nodes of the item read stay inside it.

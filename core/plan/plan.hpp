@@ -13,6 +13,7 @@
 #include "core/plan/constant_store.hpp"
 #include "core/plan/memory.hpp"
 #include "core/plan/specialise.hpp"
+#include "miniinfer/abi/ext/draft/peer_copy.h"
 #include "miniinfer/session.hpp"
 
 namespace miniinfer {
@@ -52,6 +53,7 @@ struct Step {
   // Transfer.
   std::uint32_t from_device = 0;
   Slot from, to;
+  const miniinfer_peer_copy* peer_copy = nullptr;  // null: through the host's memory
   std::uint64_t bytes = 0;  // to copy; a kernel's are those of its operands, for profiles
   // For reports and profiles.
   std::string label;  // "conv/1 + pointwise/1"

@@ -198,6 +198,11 @@ Status Context::transfer(const Plan& plan, const Step& step, std::span<const Blo
   const OpenDevice& target = *devices_[step.device];
   const miniinfer_mem from = resolve(plan, step.from, inputs, results);
   const miniinfer_mem to = resolve(plan, step.to, inputs, results);
+  if (step.peer_copy != nullptr) {
+    const miniinfer_code code = step.peer_copy->enqueue(
+        streams_[step.device], to, streams_[step.from_device], from, step.bytes);
+    return target.check(code, "copying from " + std::string(source.device.id()));
+  }
   // An inline device's memory is the host's to read and write, whatever its domain.
   const bool from_host = source.domain() == "host" || source.is_inline();
   const bool to_host = target.domain() == "host" || target.is_inline();

@@ -97,6 +97,9 @@ CUDADeviceContext::CUDADeviceContext(Device& device, std::int32_t priority, void
     owned_ = make_stream(priority);
     stream_ = owned_.get();
   }
+  cudaEvent_t order = nullptr;
+  CUDA_CHECK_THROW(cudaEventCreateWithFlags(&order, cudaEventDisableTiming));
+  order_.reset(order);
 }
 
 CUDADeviceContext::~CUDADeviceContext() {
@@ -106,10 +109,12 @@ CUDADeviceContext::~CUDADeviceContext() {
     staging_.reset();
     if (cudnn_ != nullptr) device_.libraries().cudnn().cudnnDestroy(cudnn_);
     if (cublas_lt_ != nullptr) device_.libraries().cublas_lt().cublasLtDestroy(cublas_lt_);
+    order_.reset();
     owned_.reset();
   });
   // Where CUDA may not be called they are left behind.
   static_cast<void>(staging_.release());
+  static_cast<void>(order_.release());
   static_cast<void>(owned_.release());
 }
 
@@ -172,6 +177,33 @@ void CUDADeviceContext::record(sdk::Event& event) {
 void CUDADeviceContext::wait(sdk::Event& event) {
   const cudaEvent_t native = static_cast<CUDAEvent&>(event).native();
   device_.on_device([&] { CUDA_CHECK_THROW(cudaStreamWaitEvent(stream_, native, 0)); });
+}
+
+void CUDADeviceContext::copy_from(CUDADeviceContext& from, miniinfer_mem dst, miniinfer_mem src,
+                                  std::uint64_t bytes) {
+  if (bytes == 0) return;
+  // The failure is the target's to report: another device's loss is not its own.
+  const auto on = [&](CUDADeviceContext& stream, auto&& body) {
+    try {
+      stream.device_.on_device(body);
+    } catch (const sdk::Error& error) {
+      if (&stream.device_ == &device_ || error.code() != MINIINFER_DEVICE_LOST) throw;
+      sdk::fail(MINIINFER_INTERNAL, "copying from %s to %s: %s", from.device_.id(), device_.id(),
+                error.what());
+    }
+  };
+  // Events are recorded where they were made; any device's streams wait for them.
+  const auto order = [&](CUDADeviceContext& first, CUDADeviceContext& then) {
+    if (&first == &then) return;
+    on(first, [&] { CUDA_CHECK_THROW(cudaEventRecord(first.order_.get(), first.stream_)); });
+    on(then, [&] { CUDA_CHECK_THROW(cudaStreamWaitEvent(then.stream_, first.order_.get(), 0)); });
+  };
+  order(from, *this);
+  on(*this, [&] {
+    CUDA_CHECK_THROW(cudaMemcpyPeerAsync(address(dst), device_.index(), address(src),
+                                         from.device_.index(), bytes, stream_));
+  });
+  order(*this, from);
 }
 
 void CUDADeviceContext::begin_capture() {

@@ -49,6 +49,10 @@ class CUDADeviceContext final : public sdk::Stream {
             std::uint32_t pattern_bytes) override;
   void record(sdk::Event& event) override;
   void wait(sdk::Event& event) override;
+  // From memory of another stream's device, which may be this one's: after what is on that stream
+  // so far, and before what is put there later.
+  void copy_from(CUDADeviceContext& from, miniinfer_mem dst, miniinfer_mem src,
+                 std::uint64_t bytes);
 
   Device& device() const { return device_; }
   cudaStream_t stream() const { return stream_; }
@@ -67,6 +71,7 @@ class CUDADeviceContext final : public sdk::Stream {
   Device& device_;
   UniqueStream owned_;  // null where the stream is the application's
   cudaStream_t stream_ = nullptr;
+  UniqueEvent order_;  // for streams of other devices: where this one was
   bool capturing_ = false;
   std::unique_ptr<Staging> staging_;
   cublasLtContext* cublas_lt_ = nullptr;

@@ -4,13 +4,13 @@
 #include <cctype>
 #include <utility>
 
-#include "miniinfer/abi/ext/draft/graph_capture.h"
 #include "plugins/cuda/check.hpp"
 #include "plugins/cuda/context.hpp"
 #include "plugins/cuda/driver.hpp"
 #include "plugins/cuda/findings.hpp"
 #include "plugins/cuda/graph_capture.hpp"
 #include "plugins/cuda/kernels/fill_launch.hpp"
+#include "plugins/cuda/peer_copy.hpp"
 #include "plugins/cuda/probe.hpp"
 #include "plugins/cuda/process.hpp"
 #include "plugins/cuda/virtual_memory.hpp"
@@ -186,6 +186,7 @@ std::unique_ptr<sdk::Event> Device::make_event() {
 
 const void* Device::extension(std::string_view id) {
   if (id == MINIINFER_EXT_GRAPH_CAPTURE) return graph_capture();
+  if (id == MINIINFER_EXT_PEER_COPY) return peer_copy();
   if (id == MINIINFER_EXT_VIRTUAL_MEMORY) return virtual_memory(*this);
   return nullptr;
 }

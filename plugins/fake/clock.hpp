@@ -7,7 +7,8 @@
 
 namespace miniinfer::fake {
 
-// How much of each queue's work, by the queue's slot, is known to be done before something.
+// How much of each queue's work, by the queue's slot, is known to be done before something. Slots
+// are given out to queues of all devices.
 using Clock = std::vector<std::uint64_t>;
 
 inline void merge(Clock& into, const Clock& from) {

@@ -11,6 +11,8 @@ Device::Device(std::uint32_t ordinal, const Settings& settings)
       ledger_(Ledger::of(ordinal)),
       plan_(FaultPlan::parse(settings.plan)),
       prefers_channels_last_(settings.prefers_channels_last),
+      peers_(settings.peers),
+      refused_(settings.refused(ordinal)),
       memory_(*this, settings),
       scheduler_(settings.seed) {
   ledger_.reopen();
@@ -61,6 +63,7 @@ std::unique_ptr<sdk::Event> Device::make_event() {
 
 const void* Device::extension(std::string_view id) {
   if (id == MINIINFER_EXT_GRAPH_CAPTURE) return is_inline() ? nullptr : Graph::api();
+  if (id == MINIINFER_EXT_PEER_COPY) return is_inline() || !peers_ ? nullptr : Stream::peer_copy();
   if (id == MINIINFER_EXT_VIRTUAL_MEMORY) return memory_.mapping().api();
   if (id == MINIINFER_FAKE_ORACLE) return oracle_api();
   return id == MINIINFER_FAKE_LEDGER ? Ledger::api() : nullptr;

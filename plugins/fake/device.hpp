@@ -67,6 +67,8 @@ class Device final : public sdk::Device {
   FaultPlan plan_;
   std::atomic<bool> lost_{false};
   bool prefers_channels_last_;
+  bool peers_;
+  std::string refused_;  // an operator
   Memory memory_;
   Scheduler scheduler_;
 };

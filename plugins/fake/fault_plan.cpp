@@ -8,10 +8,10 @@
 namespace miniinfer::fake {
 namespace {
 
-constexpr std::string_view kSites[] = {"open",   "alloc", "info",   "stream",  "event",  "record",
-                                       "wait",   "query", "sync",   "create",  "copy",   "fill",
-                                       "launch", "touch", "run",    "capture", "replay", "reserve",
-                                       "piece",  "map",   "access", "unmap"};
+constexpr std::string_view kSites[] = {"open",    "alloc",  "info",  "stream", "event",   "record",
+                                       "wait",    "query",  "sync",  "create", "copy",    "peer",
+                                       "fill",    "launch", "touch", "run",    "capture", "replay",
+                                       "reserve", "piece",  "map",   "access", "unmap"};
 
 constexpr struct {
   std::string_view name;

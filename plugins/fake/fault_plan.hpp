@@ -12,9 +12,9 @@ namespace miniinfer::fake {
 // A script of failures: "alloc#3=oom;launch#5+=fail;sync#1=lost".
 //
 //   site#k=action   the k-th call (from 1) of the site, once; with k+ from the k-th on
-//   sites           open alloc info stream event record wait query sync create copy fill launch
-//                   touch capture replay reserve piece map access unmap, and run: work as it is
-//                   done, later, so that the failure shows at the next sync
+//   sites           open alloc info stream event record wait query sync create copy peer fill
+//                   launch touch capture replay reserve piece map access unmap, and run: work as
+//                   it is done, later, so that the failure shows at the next sync
 //   actions         oom (OUT_OF_MEMORY), fail (INTERNAL), lost (the device is gone for good)
 //
 // [any-thread]

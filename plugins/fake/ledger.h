@@ -34,6 +34,7 @@ typedef struct miniinfer_fake_ledger {
   uint64_t live_ranges;  // reserved addresses
   uint64_t live_pieces;  // of memory that can be mapped; in live_bytes, too
   uint64_t pieces;
+  uint64_t peer_copies;  // to this device
 } miniinfer_fake_ledger;
 
 typedef struct miniinfer_fake_ledger_api {

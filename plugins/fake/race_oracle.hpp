@@ -23,7 +23,7 @@ struct Work {
   const char* name;        // "copy"; lives as long as the device
   std::uint32_t slot;      // of its queue, in clocks
   std::uint64_t position;  // in its queue, in clocks
-  std::uint32_t stream;    // for people: streams and their work count from 1
+  std::uint32_t stream;    // for people: a device's streams and their work count from 1
   std::uint64_t number;
 };
 

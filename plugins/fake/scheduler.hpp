@@ -1,11 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -15,6 +15,7 @@
 namespace miniinfer::fake {
 
 struct Queue;
+class Scheduler;
 
 // A place in a queue's work: what a stream's end or an event is.
 struct Mark {
@@ -23,15 +24,16 @@ struct Mark {
   Clock clock;  // everything that is done when this place is reached
 };
 
-// The work of one stream. Guarded by the scheduler's mutex.
+// The work of one stream. Guarded by the schedulers' mutex.
 struct Queue {
   struct Task {
-    std::function<void()> work;
+    std::function<void()> work;         // may be none
     bool always;                        // runs even after a failure: bookkeeping
-    std::shared_ptr<Queue> wait_queue;  // waits for a place in another queue
+    std::shared_ptr<Queue> wait_queue;  // comes after a place in another queue; null: after none
     std::uint64_t wait_position = 0;
   };
 
+  const Scheduler* scheduler;
   std::uint32_t number;  // from 1, in the order streams are made
   std::uint32_t slot;    // in clocks; taken over from a queue that is no more
   std::uint64_t first;   // where that one ended, and positions here begin
@@ -44,10 +46,14 @@ struct Queue {
 
 // Work that was put on streams and not asked for yet. Nothing runs before somebody waits, so work
 // whose order nobody asked for runs in a surprising one. A question that is answered "not yet"
-// moves its queue on by one task, so that who polls gets there.
+// does one task of what it asks for, so that who polls gets there.
 //
 // With a seed other than 0, and in `advance`, a number drawn from it decides which queue moves: all
-// streams go on while somebody waits for one. [any-thread]
+// streams go on while somebody waits for one.
+//
+// Each device has one. Work may wait for that of another device, and the host is the same for all:
+// they share a mutex, the slots of clocks and what the host has waited for. Work of another device
+// runs only where something here comes after it. [any-thread]
 class Scheduler {
  public:
   explicit Scheduler(std::uint64_t seed) : seeded_(seed != 0), random_(seed) {}
@@ -56,6 +62,10 @@ class Scheduler {
   // Puts work that uses memory at the end. Gives a sentence about each race.
   std::vector<std::string> put(Queue& queue, const char* name, std::function<void()> work,
                                bool always, const std::vector<Access>& accesses);
+  // Puts work that comes after a mark and uses memory of two devices, or of one: `here` of this
+  // one, `there` of the other scheduler's. Gives a sentence about a race with work on either.
+  std::array<std::string, 2> put_copy(Queue& queue, std::function<void()> work, const Mark& after,
+                                      const Access& here, Scheduler& other, const Access& there);
   void put_wait(Queue& queue, const Mark& mark);
   Mark end_of(const std::shared_ptr<Queue>& queue);
   // Memory is taken away by the host; gives a sentence where work may still use it.
@@ -74,19 +84,15 @@ class Scheduler {
   void close(const std::shared_ptr<Queue>& queue, bool drop);
 
  private:
-  void add(Queue& queue, Queue::Task task);
-  bool step();  // one task of any queue
+  static void add(Queue& queue, Queue::Task task);
+  bool step();  // one task, of any queue or of what it waits for
   void run_until(Queue& queue, std::uint64_t position);
-  void run_one(Queue& queue);
+  static void run_one(Queue& queue);  // whose next task can run
 
   const bool seeded_;
-  std::mutex mutex_;
   std::uint64_t random_;
   std::uint32_t queues_made_ = 0;
   std::vector<std::shared_ptr<Queue>> queues_;
-  std::vector<std::uint32_t> free_slots_;
-  std::uint32_t slots_ = 0;
-  Clock host_;  // what the host has waited for
   RaceOracle races_;
 };
 

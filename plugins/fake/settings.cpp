@@ -30,10 +30,10 @@ void read_number(const char* option, const char* variable, T& out) {
   }
 }
 
-bool read_flag(const char* option, const char* variable) {
-  std::uint32_t number = 0;
+void read_flag(const char* option, const char* variable, bool& out) {
+  std::uint32_t number = out ? 1 : 0;
   read_number(option, variable, number);
-  return number != 0;
+  out = number != 0;
 }
 
 }  // namespace
@@ -52,9 +52,11 @@ Settings Settings::current() {
         static_cast<unsigned long long>(unit), static_cast<unsigned long long>(kMinGranularity));
   }
   read_number("seed", "MINIINFER_FAKE_SEED", settings.seed);
-  settings.flat = read_flag("flat", "MINIINFER_FAKE_FLAT");
-  settings.is_inline = read_flag("inline", "MINIINFER_FAKE_INLINE");
+  read_flag("flat", "MINIINFER_FAKE_FLAT", settings.flat);
+  read_flag("inline", "MINIINFER_FAKE_INLINE", settings.is_inline);
+  read_flag("peers", "MINIINFER_FAKE_PEERS", settings.peers);
   settings.plan = text("plan", "MINIINFER_FAKE_PLAN");
+  settings.refuse = text("refuse", "MINIINFER_FAKE_REFUSE");
   const std::string_view layout = text("layout", "MINIINFER_FAKE_LAYOUT");
   settings.prefers_channels_last = layout == "channels-last";
   if (!layout.empty() && !settings.prefers_channels_last) {
@@ -62,6 +64,11 @@ Settings Settings::current() {
               static_cast<int>(layout.size()), layout.data());
   }
   return settings;
+}
+
+std::string Settings::refused(std::uint32_t ordinal) const {
+  const std::string before = std::to_string(ordinal) + "=";
+  return refuse.starts_with(before) ? refuse.substr(before.size()) : "";
 }
 
 }  // namespace miniinfer::fake

@@ -80,6 +80,39 @@ void Stream::copy(miniinfer_copy_direction direction, miniinfer_mem dst, miniinf
   launch("copy", work, accesses);
 }
 
+void Stream::copy_from(Stream& from, miniinfer_mem dst, miniinfer_mem src, std::uint64_t bytes) {
+  device_.enter("peer");
+  refuse_while_recording("peer copy");
+  from.refuse_while_recording("peer copy");
+  device_.ledger().add(&miniinfer_fake_ledger::peer_copies);
+  const auto work = [this, source = &from.device_, dst, src, bytes] {
+    device_.begin_work();
+    std::byte* to = device_.memory().resolve(dst, bytes, "peer copy");
+    const std::byte* at = source->memory().resolve(src, bytes, "peer copy");
+    if (bytes != 0) std::memcpy(to, at, bytes);
+  };
+  Scheduler& theirs = from.device_.scheduler();
+  const auto [here, there] = device_.scheduler().put_copy(
+      *queue_, work, theirs.end_of(from.queue_), {dst, bytes, true}, theirs, {src, bytes, false});
+  if (!here.empty()) device_.violation("%s", here.c_str());
+  if (!there.empty()) from.device_.violation("%s", there.c_str());
+  if (from.queue_ != queue_) theirs.put_wait(*from.queue_, device_.scheduler().end_of(queue_));
+}
+
+const miniinfer_peer_copy* Stream::peer_copy() {
+  static const miniinfer_peer_copy table = {
+      MINIINFER_HEAD(miniinfer_peer_copy),
+      [](miniinfer_device*, miniinfer_device*) noexcept -> std::uint32_t { return 1; },
+      [](miniinfer_stream* to, miniinfer_mem dst, miniinfer_stream* from, miniinfer_mem src,
+         std::uint64_t bytes) noexcept {
+        return sdk::detail::guard([&] {
+          auto& source = static_cast<Stream&>(*sdk::unwrap(from));
+          static_cast<Stream&>(*sdk::unwrap(to)).copy_from(source, dst, src, bytes);
+        });
+      }};
+  return &table;
+}
+
 void Stream::fill(miniinfer_mem dst, std::uint64_t bytes, std::uint64_t pattern,
                   std::uint32_t pattern_bytes) {
   device_.enter("fill");

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "miniinfer/abi/ext/draft/peer_copy.h"
 #include "miniinfer/sdk/stream.hpp"
 #include "plugins/fake/graph.hpp"
 #include "plugins/fake/scheduler.hpp"
@@ -45,6 +46,9 @@ class Stream final : public sdk::Stream {
   void record(sdk::Event& event) override;
   void wait(sdk::Event& event) override;
 
+  // miniinfer.peer_copy/1
+  static const miniinfer_peer_copy* peer_copy();
+
   // Work of the device's that uses memory: subject to the fault plan, dropped after a failure.
   void launch(const char* name, std::function<void()> work, const std::vector<Access>& accesses);
   // Work that only pretends to use memory, which must be there when it is put on the stream.
@@ -63,6 +67,8 @@ class Stream final : public sdk::Stream {
   void check(const char* name, const std::vector<Access>& accesses);
   void put(const char* name, std::function<void()> work, bool always,
            const std::vector<Access>& accesses);
+
+  void copy_from(Stream& from, miniinfer_mem dst, miniinfer_mem src, std::uint64_t bytes);
 
   Device& device_;
   // Throws, and notes a violation, inside a recording.

@@ -61,6 +61,10 @@ sdk::OpSet Device::ops() const {
 
 void Device::support(const sdk::Region& region, sdk::Choices& choices) {
   if (lost()) enter("support");
+  if (region.op() == refused_) {
+    choices.refuse("%s refuses %s by option", id(), refused_.c_str());
+    return;
+  }
   try {
     const auto program = Kernel::compile(*this, region);
     miniinfer_choice* choice = choices.add();

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <vector>
 
+#include "miniinfer/abi/ext/draft/peer_copy.h"
 #include "tests/cuda/gpu_device.hpp"
 
 using miniinfer::test::GpuDevice;
@@ -212,4 +213,32 @@ TEST_CASE("what was captured gives what ran eagerly, as often as it is launched"
   gpu.free(a, size);
   gpu.free(b, size);
   gpu.stream->destroy(stream);
+}
+
+TEST_CASE("a peer copy with both ends on one GPU comes between what is on both streams") {
+  GpuDevice gpu;
+  const auto* peer = static_cast<const miniinfer_peer_copy*>(
+      gpu.api->extension(gpu.device, MINIINFER_EXT_PEER_COPY));
+  REQUIRE(peer != nullptr);
+  REQUIRE_EQ(peer->can(gpu.device, gpu.device), 1u);
+  constexpr std::size_t kCount = 4u << 20;
+  const miniinfer_mem src = gpu.alloc(kCount * 4), dst = gpu.alloc(kCount * 4);
+  miniinfer_stream* from = gpu.make_stream();
+  miniinfer_stream* to = gpu.make_stream();
+  std::vector<std::uint32_t> out(kCount);
+  for (std::uint32_t round = 1; round < 50; ++round) {
+    REQUIRE_EQ(gpu.stream->fill(from, src, kCount * 4, round, 4), MINIINFER_OK);
+    REQUIRE_EQ(peer->enqueue(to, dst, from, src, kCount * 4), MINIINFER_OK);
+    // Were it not to wait for the copy, it would overtake it.
+    REQUIRE_EQ(gpu.stream->fill(from, src, kCount * 4, 0, 4), MINIINFER_OK);
+    REQUIRE_EQ(gpu.download(to, out, dst), MINIINFER_OK);
+    REQUIRE_EQ(gpu.stream->sync(to), MINIINFER_OK);
+    CHECK_EQ(std::count(out.begin(), out.end(), round), kCount);
+  }
+  CHECK_EQ(peer->enqueue(to, dst, to, src, 4), MINIINFER_OK);
+  CHECK_EQ(gpu.stream->sync(to), MINIINFER_OK);
+  gpu.stream->destroy(from);
+  gpu.stream->destroy(to);
+  gpu.free(src, kCount * 4);
+  gpu.free(dst, kCount * 4);
 }

@@ -18,9 +18,11 @@ namespace miniinfer::test {
 // fake:0, opened through the plugin's tables as a host would.
 class FakeDevice {
  public:
-  // `plan` as in plugins/fake/fault_plan.hpp; `memory` in bytes, as text.
-  explicit FakeDevice(const std::string& plan = "", const std::string& memory = "1048576") {
-    host.options = {{"plan", plan}, {"memory", memory}};
+  // `plan` as in plugins/fake/fault_plan.hpp; `memory` in bytes, as text; `seed` as in
+  // plugins/fake/scheduler.hpp.
+  explicit FakeDevice(const std::string& plan = "", const std::string& memory = "1048576",
+                      unsigned seed = 0) {
+    host.options = {{"plan", plan}, {"memory", memory}, {"seed", std::to_string(seed)}};
     miniinfer_entry entry{MINIINFER_HEAD(miniinfer_entry), 0, 99, 0, 0, nullptr, nullptr};
     REQUIRE_EQ(MINIINFER_PLUGIN_ENTRY(&entry), MINIINFER_OK);
     plugin_api = entry.plugin;
