@@ -53,8 +53,7 @@ Range* BlockMap::add_range(const Range& range, State state) {
   node.range = &added;
   node.owner = 0;
   node.use = 0;
-  node.enter(state);
-  if (state == State::Free) enter_bin(id);
+  state == State::Free ? enter_bin(id) : enter_hole(id);
   return &added;
 }
 
@@ -63,6 +62,7 @@ void BlockMap::remove_range(NodeId first) {
   for (NodeId id = first; id != kNil;) {
     const NodeId after = nodes_[id].after;
     if (nodes_[id].state() == State::Free) leave_bin(id);
+    if (nodes_[id].state() == State::Hole) leave_hole(id);
     nodes_.remove(id);
     id = after;
   }
@@ -84,12 +84,13 @@ bool BlockMap::fits(const Node& node, std::uint64_t bytes, std::uint64_t alignme
   return aligned_begin(*node.range, node.offset, alignment) - node.offset <= node.bytes - bytes;
 }
 
-NodeId BlockMap::take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner) noexcept {
+NodeId BlockMap::take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner,
+                      std::uint32_t probes) noexcept {
   const auto any = [](const Node&) { return true; };
-  NodeId best = owner < owners_.size() ? find(owners_[owner], bytes, alignment, any) : kNil;
+  NodeId best = owner < owners_.size() ? find(owners_[owner], bytes, alignment, probes, any) : kNil;
   // A stream's own block that is hardly too large is as good as any.
   if (owner != 0 && (best == kNil || nodes_[best].bytes - bytes > bytes / kBinsPerOctave)) {
-    const NodeId other = find(owners_[0], bytes, alignment, any);
+    const NodeId other = find(owners_[0], bytes, alignment, probes, any);
     if (other != kNil && (best == kNil || nodes_[other].bytes < nodes_[best].bytes)) best = other;
   }
   return best == kNil ? kNil : take_from(best, bytes, alignment);
@@ -150,53 +151,61 @@ Place BlockMap::find_place(const Range& range, std::uint64_t bytes, std::uint64_
     return id != kNil && nodes_[id].state() == State::Free &&
            (nodes_[id].owner == 0 || nodes_[id].owner == owner);
   };
-  for_each(range, [&](NodeId id, const Node& hole) {
-    if (hole.state() != State::Hole) return;
+  for (NodeId id = holes_; id != kNil; id = nodes_[id].next) {
+    const Node& hole = nodes_[id];
+    if (hole.range != &range) continue;
     const std::uint64_t hole_end = hole.offset + hole.bytes;
     const std::uint64_t low = usable(hole.before) ? nodes_[hole.before].offset : hole.offset;
     const std::uint64_t high =
         usable(hole.after) ? nodes_[hole.after].offset + nodes_[hole.after].bytes : hole_end;
     const std::uint64_t begin = aligned_begin(range, low, alignment);
-    if (begin > high || high - begin < bytes) return;
+    if (begin > high || high - begin < bytes) continue;
     const std::uint64_t end = begin + bytes;
     // From the low end, so that what is left of the hole stays in one piece.
     const std::uint64_t from = std::max(hole.offset, begin & ~(granule - 1));
     const std::uint64_t to = std::min(hole_end, align_up(end, granule));
-    if (from >= to) return;
+    if (from >= to) continue;
     if (to - from < least) {
       least = to - from;
       best = {id, begin, end, from, to};
     }
-  });
+  }
   return best;
 }
 
 NodeId BlockMap::detach(NodeId id, std::uint64_t begin, std::uint64_t end) noexcept {
   const bool free = nodes_[id].state() == State::Free;
-  if (free) leave_bin(id);
-  const auto settle_rest = [&](NodeId rest) {
-    if (free) {
-      enter_bin(rest);
-    } else {
-      nodes_[rest].enter(State::Hole);
-    }
+  // The one before it in its owner's list by age; where the rests go.
+  NodeId aged = nodes_[id].earlier;
+  free ? leave_bin(id) : leave_hole(id);
+  leave_age(id);
+  const auto put_back = [&](NodeId rest) {
+    if (!free) return enter_hole(rest);
+    enter_bin(rest);
+    if (nodes_[rest].owner == 0) return;
+    age_after(rest, aged);
+    aged = rest;
   };
   if (nodes_[id].offset < begin) {
     const NodeId head = id;
     id = split(head, begin - nodes_[head].offset);
-    settle_rest(head);
+    put_back(head);
   }
-  if (end < nodes_[id].offset + nodes_[id].bytes) settle_rest(split(id, end - begin));
+  if (end < nodes_[id].offset + nodes_[id].bytes) put_back(split(id, end - begin));
   nodes_[id].enter(State::Moving);
   return id;
 }
 
 void BlockMap::make_hole(NodeId id) noexcept {
-  nodes_[id].enter(State::Hole);
   nodes_[id].owner = 0;
-  const NodeId before = nodes_[id].before;
-  if (nodes_[id].after != kNil && nodes_[nodes_[id].after].state() == State::Hole) absorb_after(id);
-  if (before != kNil && nodes_[before].state() == State::Hole) absorb_after(before);
+  nodes_[id].use = 0;
+  const NodeId before = nodes_[id].before, after = nodes_[id].after;
+  if (after != kNil && nodes_[after].state() == State::Hole) {
+    leave_hole(after);
+    absorb_after(id);
+  }
+  if (before != kNil && nodes_[before].state() == State::Hole) return absorb_after(before);
+  enter_hole(id);
 }
 
 NodeId BlockMap::divide(NodeId id, std::uint64_t offset) noexcept {
@@ -211,15 +220,32 @@ void BlockMap::shorten(NodeId id, std::uint64_t end) noexcept {
   }
 }
 
+void BlockMap::link(NodeId& head, NodeId id) noexcept {
+  Node& node = nodes_[id];
+  node.previous = kNil;
+  node.next = head;
+  if (head != kNil) nodes_[head].previous = id;
+  head = id;
+}
+
+void BlockMap::unlink(NodeId& head, NodeId id) noexcept {
+  Node& node = nodes_[id];
+  (node.previous == kNil ? head : nodes_[node.previous].next) = node.next;
+  if (node.next != kNil) nodes_[node.next].previous = node.previous;
+  node.next = node.previous = kNil;
+}
+
+void BlockMap::enter_hole(NodeId id) noexcept {
+  nodes_[id].enter(State::Hole);
+  link(holes_, id);
+}
+
 void BlockMap::enter_bin(NodeId id) noexcept {
   Node& node = nodes_[id];
   node.enter(State::Free);
   Owner& owner = owners_[node.owner];
   const std::uint32_t bin = bin_of(units(node.bytes));
-  node.previous = kNil;
-  node.next = owner.heads[bin];
-  if (node.next != kNil) nodes_[node.next].previous = id;
-  owner.heads[bin] = id;
+  link(owner.heads[bin], id);
   owner.bins.add(bin);
   owner.bytes += node.bytes;
   free_bytes_ += node.bytes;
@@ -230,13 +256,11 @@ void BlockMap::leave_bin(NodeId id) noexcept {
   Node& node = nodes_[id];
   Owner& owner = owners_[node.owner];
   const std::uint32_t bin = bin_of(units(node.bytes));
-  (node.previous == kNil ? owner.heads[bin] : nodes_[node.previous].next) = node.next;
-  if (node.next != kNil) nodes_[node.next].previous = node.previous;
+  unlink(owner.heads[bin], id);
   if (owner.heads[bin] == kNil) owner.bins.remove(bin);
   owner.bytes -= node.bytes;
   free_bytes_ -= node.bytes;
   total_free_ -= node.bytes;
-  node.next = node.previous = kNil;
 }
 
 void BlockMap::age_after(NodeId id, NodeId before) noexcept {
@@ -372,7 +396,7 @@ void BlockMap::replace_age(NodeId from, NodeId to) noexcept {
 
 std::string BlockMap::check() const {
   std::uint64_t free = 0;
-  std::size_t free_nodes = 0;
+  std::size_t free_nodes = 0, holes = 0;
   for (const Range& range : ranges_) {
     std::uint64_t at = 0;
     NodeId before = kNil;
@@ -389,6 +413,7 @@ std::string BlockMap::check() const {
       if (before != kNil && node.state() == State::Hole && nodes_[before].state() == State::Hole) {
         return format("holes %u and %u are not one", before, id);
       }
+      holes += node.state() == State::Hole;
       if (node.state() == State::Free) {
         free += node.bytes;
         ++free_nodes;
@@ -430,6 +455,11 @@ std::string BlockMap::check() const {
     if (slot != 0 && aged != members) return format("owner %zu has lost a block's age", slot);
     listed += members;
   }
+  for (NodeId id = holes_; id != kNil; id = nodes_[id].next) {
+    if (nodes_[id].state() != State::Hole) return format("node %u is no hole", id);
+    --holes;
+  }
+  if (holes != 0) return "a hole is not among the holes";
   return listed == free_nodes ? std::string() : "a free block is in no bin";
 }
 

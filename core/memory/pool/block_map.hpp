@@ -71,12 +71,11 @@ class BlockMap {
   void remove_range(NodeId first);
   bool is_unused(const Range& range) const noexcept;
 
-  // Makes sure that the next take, give or growth finds the nodes it may need.
-  bool reserve_nodes() noexcept { return nodes_.reserve(8); }
-
   // The best of the blocks looked at that stream `owner` may have at once, cut to size and made
   // Live; kNil where none fits. `bytes` is a multiple of the unit, `alignment` a power of two.
-  NodeId take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner) noexcept;
+  // Looks at `probes` blocks of a bin: with kAll, what fits is found. Needs two nodes.
+  NodeId take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner,
+              std::uint32_t probes = kFew) noexcept;
   // The best free block of another stream that `accept(node)` agrees to; not taken.
   template <class Accept>
   NodeId find_foreign(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner,
@@ -84,12 +83,12 @@ class BlockMap {
     NodeId best = kNil;
     for (std::size_t slot = 1; slot < owners_.size(); ++slot) {
       if (slot == owner) continue;
-      const NodeId id = find(owners_[slot], bytes, alignment, accept);
+      const NodeId id = find(owners_[slot], bytes, alignment, kAll, accept);
       if (id != kNil && (best == kNil || nodes_[id].bytes < nodes_[best].bytes)) best = id;
     }
     return best;
   }
-  // Takes that one.
+  // Takes that one. Needs two nodes.
   NodeId take_from(NodeId free, std::uint64_t bytes, std::uint64_t alignment) noexcept;
   // A block that is Live, Cached, Held or Moving becomes free; `epoch` is its owner's.
   void give(NodeId id, std::uint16_t owner, std::uint64_t epoch) noexcept;
@@ -100,14 +99,13 @@ class BlockMap {
   // have.
   Place find_place(const Range& range, std::uint64_t bytes, std::uint64_t alignment,
                    std::uint64_t granule, std::uint16_t owner) const noexcept;
-  // Takes [begin, end) of a hole, or of a free block that is nobody's, out of the map: it is
-  // Moving.
+  // Takes [begin, end) of a hole or of a free block out of the map: it is Moving. Needs two nodes.
   NodeId detach(NodeId id, std::uint64_t begin, std::uint64_t end) noexcept;
   // What is Moving has lost its memory, or never got it.
   void make_hole(NodeId id) noexcept;
-  // Two of one that is Moving; gives the second, which begins at `offset`.
+  // Two of one that is Moving; gives the second, which begins at `offset`. Needs a node.
   NodeId divide(NodeId id, std::uint64_t offset) noexcept;
-  // What is Moving is so from its beginning to `end` only; the rest has no memory.
+  // What is Moving is so from its beginning to `end` only; the rest has no memory. Needs a node.
   void shorten(NodeId id, std::uint64_t end) noexcept;
   // The free blocks of nobody's, the largest first, until `visit(id, node)` says false. It may
   // detach the one it is shown.
@@ -135,6 +133,9 @@ class BlockMap {
   // merged, bins and lists hold what is free and nothing else, sums agree.
   std::string check() const;
 
+  static constexpr std::uint32_t kFew = 4;
+  static constexpr std::uint32_t kAll = ~std::uint32_t{0};
+
  private:
   struct Owner {
     BinSet bins;
@@ -147,7 +148,12 @@ class BlockMap {
   bool fits(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept;
   template <class Accept>
   NodeId find(const Owner& owner, std::uint64_t bytes, std::uint64_t alignment,
-              Accept&& accept) const noexcept;
+              std::uint32_t probes, Accept&& accept) const noexcept;
+  // In front of the list at `head`, or out of it.
+  void link(NodeId& head, NodeId id) noexcept;
+  void unlink(NodeId& head, NodeId id) noexcept;
+  void enter_hole(NodeId id) noexcept;
+  void leave_hole(NodeId id) noexcept { unlink(holes_, id); }
   void enter_bin(NodeId id) noexcept;
   void leave_bin(NodeId id) noexcept;
   // In the list of its owner's blocks by age; `before` is the one before it, or kNil.
@@ -164,27 +170,25 @@ class BlockMap {
   void merge(NodeId id) noexcept;
   bool may_merge(const Node& a, const Node& b) const noexcept;
 
-  // How many blocks of one bin are looked at for the best.
-  static constexpr int kProbes = 4;
-
   NodeTable& nodes_;
   const std::uint64_t unit_;
   const std::uint32_t shift_;
   std::uint64_t& total_free_;
   std::list<Range> ranges_;
   std::vector<Owner> owners_;
+  NodeId holes_ = kNil;
   std::uint64_t free_bytes_ = 0;
 };
 
 template <class Accept>
 NodeId BlockMap::find(const Owner& owner, std::uint64_t bytes, std::uint64_t alignment,
-                      Accept&& accept) const noexcept {
+                      std::uint32_t probes, Accept&& accept) const noexcept {
   NodeId best = kNil;
   std::uint32_t bin = bin_of(units(bytes));
   // The first bin may hold blocks that are too small; a later one only badly placed ones.
   for (; (bin = owner.bins.at_or_after(bin)) != kBins; ++bin) {
-    int probes = alignment <= unit_ ? kProbes : kProbes * 8;
-    for (NodeId id = owner.heads[bin]; id != kNil && probes > 0; id = nodes_[id].next, --probes) {
+    std::uint32_t left = probes;
+    for (NodeId id = owner.heads[bin]; id != kNil && left > 0; id = nodes_[id].next, --left) {
       const Node& node = nodes_[id];
       if (!fits(node, bytes, alignment) || !accept(node)) continue;
       if (best == kNil || node.bytes < nodes_[best].bytes) best = id;

@@ -24,6 +24,8 @@ constexpr std::uint64_t kSegmentsPerPool = 8;
 constexpr std::uint64_t kAddressesPerByte = 2;
 constexpr std::uint64_t kAddressesWhereUnknown = std::uint64_t{64} << 30;
 
+Status no_nodes() { return {Code::OutOfMemory, "no host memory to keep books of so many blocks"}; }
+
 }  // namespace
 
 Status Pool::take_budget(std::uint64_t bytes) noexcept {
@@ -37,17 +39,16 @@ Status Pool::take_budget(std::uint64_t bytes) noexcept {
       "raise the memory limit or use a smaller batch"};
 }
 
-Status Pool::grow(const Wanted& wanted, bool sparing) noexcept {
+Result<NodeId> Pool::grow(const Wanted& wanted, bool sparing) noexcept {
   Section& section = *wanted.section;
   if (granule_ != 0 && section.range == nullptr && !section.segments_only) open_range(section);
-  Status status;
   if (section.range != nullptr) {
-    status = grow_range(wanted, sparing);
-    if (status.code() != Code::NotFound) return status;  // there are addresses for it
+    Result<NodeId> grown = grow_range(wanted, sparing);
+    if (grown.status().code() != Code::NotFound) return grown;  // there are addresses for it
   }
-  status = grow_segments(wanted);
-  if (!sparing && !status.ok() && release_free(0) > 0) status = grow_segments(wanted);
-  return status;
+  Result<NodeId> grown = grow_segments(wanted);
+  if (!sparing && !grown && release_free(0) > 0) grown = grow_segments(wanted);
+  return grown;
 }
 
 void Pool::open_range(Section& section) noexcept {
@@ -64,40 +65,43 @@ void Pool::open_range(Section& section) noexcept {
   range.base = upstream_->properties().flat_address ? addresses->handle : 0;
   range.bytes = bytes;
   range.section = static_cast<std::uint32_t>(&section - sections_.data());
-  const std::lock_guard lock(lock_);
-  section.range = section.map.add_range(range, State::Hole);
+  {
+    const std::lock_guard lock(lock_);
+    section.range = section.map.add_range(range, State::Hole);
+  }
+  if (section.range != nullptr) return;
+  section.segments_only = true;
+  upstream_->release_addresses(*addresses);
 }
 
-std::vector<Pool::Move> Pool::choose_moves(const Section* section, const Place& place,
-                                           std::uint64_t most) noexcept {
+std::vector<Pool::Move> Pool::choose_moves(std::uint64_t bytes, bool at_most) noexcept {
   std::vector<Move> moves;
   for (Section& from : sections_) {
     if (from.range == nullptr) continue;
     from.map.for_each_unowned([&](NodeId id, const Node& node) {
-      if (most == 0 || node.bytes < granule_) return false;
+      if (bytes == 0 || node.bytes < granule_ || moves.size() == kMostMoves) return false;
       if (node.range != from.range || !nodes_.reserve(4)) return true;
-      // Pieces that lie in the block side by side, from its end, and not where the memory is
-      // wanted.
+      // Pieces that lie in the block side by side, from its end.
       const std::uint64_t end = node.offset + node.bytes;
       Move move;
       auto piece = from.pieces.lower_bound(end);
-      while (piece != from.pieces.begin()) {
+      while (piece != from.pieces.begin() && bytes != 0) {
         --piece;
         const std::uint64_t begins = piece->first, ends = begins + piece->second.bytes;
         if (begins < node.offset) break;
-        const bool usable = ends <= end && piece->second.bytes <= most &&
-                            !(&from == section && begins < place.end && ends > place.begin);
-        if (!usable) {
+        if (ends > end || (at_most && piece->second.bytes > bytes)) {
           if (move.pieces.empty()) continue;
           break;
         }
-        move.pieces.insert(move.pieces.begin(), *piece);
-        most -= piece->second.bytes;
+        move.pieces.push_back(*piece);
+        bytes -= std::min(bytes, piece->second.bytes);
       }
       if (move.pieces.empty()) return true;
+      std::reverse(move.pieces.begin(), move.pieces.end());
       const auto& [last, last_piece] = move.pieces.back();
       move.section = &from;
       move.node = from.map.detach(id, move.pieces.front().first, last + last_piece.bytes);
+      moving_ += move.bytes();
       moves.push_back(std::move(move));
       return true;
     });
@@ -105,22 +109,34 @@ std::vector<Pool::Move> Pool::choose_moves(const Section* section, const Place& 
   return moves;
 }
 
-Status Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
+void Pool::take_beside(Growth& growth, const Place& place) noexcept {
+  BlockMap& map = growth.section.map;
+  const Node& hole = nodes_[place.hole];
+  const std::uint64_t hole_end = hole.offset + hole.bytes;
+  if (place.begin < hole.offset) {
+    growth.beside[0] = map.detach(hole.before, place.begin, hole.offset);
+  }
+  if (place.end > hole_end) growth.beside[1] = map.detach(hole.after, hole_end, place.end);
+  for (const NodeId id : growth.beside) moving_ += id == kNil ? 0 : nodes_[id].bytes;
+}
+
+Result<NodeId> Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
   Growth growth(*wanted.section);
   std::uint64_t missing = 0, piece_bytes = granule_;
   {
     const std::lock_guard lock(lock_);
-    if (!nodes_.reserve(16)) return {Code::OutOfMemory, "no host memory to keep books of blocks"};
+    if (!nodes_.reserve(kNodesToMove)) return no_nodes();
     const Place place = growth.section.map.find_place(*growth.section.range, wanted.bytes,
                                                       wanted.alignment, granule_, wanted.slot);
-    if (place.hole == kNil) return {Code::NotFound, "no addresses"};
+    if (place.hole == kNil) return Status(Code::NotFound, "no addresses");
     missing = place.missing_end - place.missing_begin;
     has_moved_ |= reserved_ + missing > spare_target(wanted.bytes);
-    if (!sparing || reserved_ + missing > spare_target(wanted.bytes)) {
-      growth.moves = choose_moves(&growth.section, place, missing);
-    }
+    take_beside(growth, place);
     growth.node = growth.section.map.detach(place.hole, place.missing_begin, place.missing_end);
     growth.begin = growth.end = place.missing_begin;
+    if (!sparing || reserved_ + missing > spare_target(wanted.bytes)) {
+      growth.moves = choose_moves(missing, /*at_most=*/true);
+    }
     while (piece_bytes * 2 <= kLargestPiece &&
            (piece_bytes * 2 <= reserved_ / kPiecesPerPool ||
             piece_bytes * 2 <= wanted.bytes / kPiecesPerBlock)) {
@@ -147,6 +163,7 @@ Status Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
       const Status access = upstream_->set_access(addresses(*growth.section.range), growth.begin,
                                                   growth.end - growth.begin);
       driver_calls_.fetch_add(1, std::memory_order_relaxed);
+      growth.has_access = access.ok();
       if (!access.ok()) {
         unmap_all(growth);
         status = access;
@@ -154,8 +171,10 @@ Status Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
     }
     budget_->give(fresh - growth.made);
   }
-  finish(growth, wanted.slot);
-  return status;
+  const NodeId id = finish(growth, wanted, status.ok());
+  if (status.ok() && id == kNil) return no_nodes();
+  if (!status.ok()) return status;
+  return id;
 }
 
 Block Pool::addresses(const Range& range) noexcept {
@@ -201,17 +220,21 @@ Status Pool::map_new(Growth& growth, std::uint64_t bytes) noexcept {
   return {};
 }
 
+// A piece that cannot be unmapped stays where it is, of no use, until the pool ends.
 void Pool::unmap_all(Growth& growth) noexcept {
-  for (const auto& [offset, piece] : growth.pieces) {
+  while (!growth.pieces.empty()) {
+    const auto [offset, piece] = growth.pieces.back();
     driver_calls_.fetch_add(1, std::memory_order_relaxed);
-    static_cast<void>(upstream_->unmap(addresses(*growth.section.range), offset, piece.bytes));
+    if (!upstream_->unmap(addresses(*growth.section.range), offset, piece.bytes).ok()) return;
     destroy(piece);
+    if (growth.made != 0) {
+      growth.made -= piece.bytes;
+    } else {
+      growth.lost += piece.bytes;
+    }
+    growth.end = offset;
+    growth.pieces.pop_back();
   }
-  // Made ones were not counted yet; the others were.
-  growth.lost += growth.end - growth.begin - growth.made;
-  growth.made = 0;
-  growth.end = growth.begin;
-  growth.pieces.clear();
 }
 
 void Pool::destroy(const Piece& piece) noexcept {
@@ -228,22 +251,36 @@ void Pool::count_segment() noexcept {
                        std::memory_order_relaxed);
 }
 
-void Pool::finish(Growth& growth, std::uint16_t slot) noexcept {
+NodeId Pool::finish(Growth& growth, const Wanted& wanted, bool whole) noexcept {
   budget_->give(growth.lost);
   const std::lock_guard lock(lock_);
   for (const Move& move : growth.moves) settle_move(move);
   add_reserved(growth.made);
   remove_reserved(growth.lost);
   BlockMap& map = growth.section.map;
-  if (growth.end == growth.begin) return map.make_hole(growth.node);
   growth.section.pieces.insert(growth.pieces.begin(), growth.pieces.end());
-  map.shorten(growth.node, growth.end);
-  // Nobody has used it, but it is for this stream, whoever has the blocks beside it.
-  map.give(growth.node, slot, 0);
+  if (growth.end == growth.begin) {
+    map.make_hole(growth.node);
+  } else {
+    map.shorten(growth.node, growth.end);
+    if (growth.has_access) {
+      // Nobody has used it, but it is for this stream, whoever has the blocks beside it.
+      map.give(growth.node, wanted.slot, 0);
+    } else {
+      moving_ += growth.end - growth.begin;
+    }
+  }
+  for (const NodeId id : growth.beside) {
+    if (id == kNil) continue;
+    moving_ -= nodes_[id].bytes;
+    give(id, nodes_[id].owner, nodes_[id].use);
+  }
+  return whole ? take(wanted, BlockMap::kAll) : kNil;
 }
 
 void Pool::settle_move(const Move& move) noexcept {
   BlockMap& map = move.section->map;
+  moving_ -= move.bytes();
   for (std::size_t i = 0; i < move.unmapped; ++i) move.section->pieces.erase(move.pieces[i].first);
   if (move.unmapped == move.pieces.size()) return map.make_hole(move.node);
   NodeId mapped = move.node;
@@ -265,12 +302,11 @@ void Pool::remove_reserved(std::uint64_t bytes) noexcept {
   released_total_ += bytes;
 }
 
-Status Pool::grow_segments(const Wanted& wanted) noexcept {
-  Section& section = *wanted.section;
+Result<NodeId> Pool::grow_segments(const Wanted& wanted) noexcept {
   std::uint64_t usual = kSmallestSegment;
   {
     const std::lock_guard lock(lock_);
-    if (!nodes_.reserve(16)) return {Code::OutOfMemory, "no host memory to keep books of blocks"};
+    if (!nodes_.reserve(kNodesToMove)) return no_nodes();
     while (usual * 2 <= kLargestSegment && usual * 2 <= reserved_ / kSegmentsPerPool) usual *= 2;
   }
   const std::uint64_t most = upstream_->properties().max_bytes;
@@ -283,7 +319,7 @@ Status Pool::grow_segments(const Wanted& wanted) noexcept {
     if (status.ok()) {
       driver_calls_.fetch_add(1, std::memory_order_relaxed);
       Result<Block> block = upstream_->allocate_raw(bytes, wanted.alignment, Stream{});
-      if (block) return add_segment(section, *block);
+      if (block) return add_segment(wanted, *block);
       budget_->give(bytes);
       status = block.status();
     }
@@ -292,7 +328,7 @@ Status Pool::grow_segments(const Wanted& wanted) noexcept {
   }
 }
 
-Status Pool::add_segment(Section& section, const Block& block) noexcept {
+Result<NodeId> Pool::add_segment(const Wanted& wanted, const Block& block) noexcept {
   count_segment();
   Range range;
   range.handle = block.handle;
@@ -300,11 +336,19 @@ Status Pool::add_segment(Section& section, const Block& block) noexcept {
   range.base = block.offset + (upstream_->properties().flat_address ? block.handle : 0);
   range.origin = block.offset;
   range.bytes = block.bytes;
-  range.section = static_cast<std::uint32_t>(&section - sections_.data());
-  const std::lock_guard lock(lock_);
-  section.map.add_range(range, State::Free);
-  add_reserved(block.bytes);
-  return {};
+  range.section = static_cast<std::uint32_t>(wanted.section - sections_.data());
+  {
+    const std::lock_guard lock(lock_);
+    if (wanted.section->map.add_range(range, State::Free) != nullptr) {
+      add_reserved(block.bytes);
+      const NodeId id = take(wanted, BlockMap::kAll);
+      if (id != kNil) return id;
+      return no_nodes();
+    }
+  }
+  give_segment(range);
+  budget_->give(range.bytes);
+  return no_nodes();
 }
 
 std::uint64_t Pool::release_free(std::uint64_t keep_bytes) noexcept {
@@ -313,16 +357,17 @@ std::uint64_t Pool::release_free(std::uint64_t keep_bytes) noexcept {
   {
     const std::lock_guard lock(lock_);
     if (reserved_ <= keep_bytes) return 0;
-    moves = choose_moves(nullptr, {}, reserved_ - keep_bytes);
     std::uint64_t left = reserved_ - keep_bytes;
-    for (const Move& move : moves) left -= move.bytes();
+    moves = choose_moves(left, /*at_most=*/false);
+    for (const Move& move : moves) left -= std::min(left, move.bytes());
     for (Section& section : sections_) {
       const std::size_t before = segments.size();
       for (const Range& range : section.map.ranges()) {
-        if (&range == section.range || range.bytes > left || !section.map.is_unused(range))
-          continue;
+        if (left == 0) break;
+        if (&range == section.range || !section.map.is_unused(range)) continue;
         segments.push_back(range);
-        left -= range.bytes;
+        left -= std::min(left, range.bytes);
+        moving_ += range.bytes;
       }
       for (std::size_t i = before; i < segments.size(); ++i) {
         section.map.remove_range(segments[i].first);
@@ -339,13 +384,16 @@ std::uint64_t Pool::release_free(std::uint64_t keep_bytes) noexcept {
       released += piece.bytes;
     }
   }
+  std::uint64_t segment_bytes = 0;
   for (const Range& range : segments) {
     give_segment(range);
-    released += range.bytes;
+    segment_bytes += range.bytes;
   }
+  released += segment_bytes;
   budget_->give(released);
   const std::lock_guard lock(lock_);
   for (const Move& move : moves) settle_move(move);
+  moving_ -= segment_bytes;
   remove_reserved(released);
   return released;
 }
@@ -365,8 +413,7 @@ void Pool::release_section(Section& section) noexcept {
     bytes += range.bytes;
   }
   for (const auto& [offset, piece] : section.pieces) {
-    static_cast<void>(upstream_->unmap(addresses(*section.range), offset, piece.bytes));
-    destroy(piece);
+    if (upstream_->unmap(addresses(*section.range), offset, piece.bytes).ok()) destroy(piece);
     bytes += piece.bytes;
   }
   if (section.range != nullptr) upstream_->release_addresses(addresses(*section.range));

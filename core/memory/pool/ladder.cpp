@@ -14,7 +14,7 @@ Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
   NodeId id = kNil;
   const auto look = [&] {
     const std::lock_guard lock(lock_);
-    id = take(wanted);
+    id = take(wanted, BlockMap::kAll);
     return id != kNil;
   };
   const std::lock_guard slow(slow_);
@@ -24,22 +24,15 @@ Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
   // Memory that is moved must not be in use. Waiting for the stream's own work costs what asking
   // the driver for memory often costs, and comes up only where more than enough is reserved.
   if (wants_moves(wanted) && finish_own(wanted.slot) && look()) return id;
-  // What is made may be taken by a thread that does not come this way: then once more.
-  Status cause = grow(wanted, /*sparing=*/true);
-  for (int turn = 0; cause.ok() && turn < kTurns; ++turn) {
-    if (look()) return id;
-    cause = grow(wanted, /*sparing=*/true);
-  }
-  if (cause.code() != Code::OutOfMemory && cause.code() != Code::LimitExceeded) return cause;
-  Result<NodeId> stolen = steal(wanted);
-  if (!stolen || *stolen != kNil) return stolen;
+  Result<NodeId> grown = grow(wanted, /*sparing=*/true);
+  const Code code = grown.status().code();
+  if (code != Code::OutOfMemory && code != Code::LimitExceeded) return grown;
+  id = steal(wanted);
+  if (id != kNil) return id;
   if (sync_all() && look()) return id;
-  cause = grow(wanted, /*sparing=*/false);
-  for (int turn = 0; cause.ok() && turn < kTurns; ++turn) {
-    if (look()) return id;
-    cause = grow(wanted, /*sparing=*/false);
-  }
-  return describe_failure(wanted, cause);
+  grown = grow(wanted, /*sparing=*/false);
+  if (grown) return grown;
+  return describe_failure(wanted, grown.status());
 }
 
 bool Pool::settle(std::uint16_t slot) noexcept {
@@ -52,8 +45,7 @@ bool Pool::settle(std::uint16_t slot) noexcept {
   };
   std::erase_if(waiting_, [&](const Waiting& waiting) {
     if (!ready(waiting)) return false;
-    sections_[nodes_[waiting.node].range->section].map.give(waiting.node, waiting.owner,
-                                                            waiting.epoch);
+    give(waiting.node, waiting.owner, waiting.epoch);
     return any = true;
   });
   return any;
@@ -61,6 +53,7 @@ bool Pool::settle(std::uint16_t slot) noexcept {
 
 bool Pool::poll() noexcept {
   bool any = false;
+  record_waited();
   std::size_t slots = 0;
   {
     const std::lock_guard lock(lock_);
@@ -94,13 +87,10 @@ bool Pool::empty_caches() noexcept {
   const std::vector<ThreadCache*> closed =
       close_caches([](const ThreadCache& cache) { return cache.held_bytes.read() != 0; });
   if (closed.empty()) return false;
-  {
-    const std::lock_guard lock(lock_);
-    for (ThreadCache* cache : closed) {
-      for (const auto& shelf : cache->shelves()) empty(*cache, *shelf);
-    }
+  for (ThreadCache* cache : closed) {
+    empty(*cache);
+    cache->open();
   }
-  for (ThreadCache* cache : closed) cache->open();
   return true;
 }
 
@@ -108,48 +98,64 @@ void Pool::drop(std::vector<StreamOrder::Recorded> events) noexcept {
   for (const StreamOrder::Recorded& recorded : events) spare_events_.push_back(recorded.event);
 }
 
-Status Pool::record(std::uint16_t slot) noexcept {
+// Blocks that wait for work of several streams come back one day without the host having to wait.
+void Pool::record_waited() noexcept {
+  std::vector<std::uint16_t> slots;
+  {
+    const std::lock_guard lock(lock_);
+    for (const Waiting& waiting : waiting_) {
+      for (const auto& [slot, epoch] : waiting.uses) {
+        if (order_.epoch(slot) == epoch && !order_.captures(slot)) slots.push_back(slot);
+      }
+    }
+  }
+  std::sort(slots.begin(), slots.end());
+  slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
+  for (const std::uint16_t slot : slots) static_cast<void>(record(slot));
+}
+
+Result<StreamOrder::Recorded> Pool::record(std::uint16_t slot) noexcept {
   Stream stream;
   {
     const std::lock_guard lock(lock_);
     stream = order_.stream(slot);
   }
-  MemoryUpstream::Event event;
+  StreamOrder::Recorded recorded{0, {}};
   driver_calls_.fetch_add(1, std::memory_order_relaxed);
   if (spare_events_.empty()) {
     driver_calls_.fetch_add(1, std::memory_order_relaxed);
     Result<MemoryUpstream::Event> made = upstream_->create_event();
     if (!made) return made.status();
-    event = *made;
+    recorded.event = *made;
   } else {
-    event = spare_events_.back();
+    recorded.event = spare_events_.back();
     spare_events_.pop_back();
   }
   // The epoch ends before the event is put there: what another thread gives back in between belongs
   // to the next one, and is covered all the same.
   {
     const std::lock_guard lock(lock_);
-    order_.recorded(slot, event);
+    recorded.epoch = order_.recorded(slot, recorded.event);
   }
-  Status status = upstream_->record(event, stream);
-  if (status.ok()) return status;
-  // An event that marks nothing would look done.
+  Status status = upstream_->record(recorded.event, stream);
+  if (status.ok()) return recorded;
+  // An event that marks nothing would look done. Another thread that has waited for the stream may
+  // have it already.
   const std::lock_guard lock(lock_);
-  order_.forget_newest(slot);
-  spare_events_.push_back(event);
+  if (order_.forget(slot, recorded.epoch)) spare_events_.push_back(recorded.event);
   return status;
 }
 
-Result<NodeId> Pool::steal(const Wanted& wanted) noexcept {
+// Each turn makes the stream wait for one other, once.
+NodeId Pool::steal(const Wanted& wanted) noexcept {
   if (wanted.slot == StreamOrder::kNobody) return kNil;
   BlockMap& map = wanted.section->map;
-  for (int turn = 0; turn < kTurns; ++turn) {
+  for (;;) {
     std::uint16_t owner = 0;
-    std::uint64_t epoch = 0;
     StreamOrder::Recorded covering{0, {}};
     {
       const std::lock_guard lock(lock_);
-      if (order_.captures(wanted.slot) || !nodes_.reserve(8)) return kNil;
+      if (order_.captures(wanted.slot) || !nodes_.reserve(2, kNodesToMove)) return kNil;
       NodeId id = map.find_foreign(
           wanted.bytes, wanted.alignment, wanted.slot,
           [&](const Node& node) { return node.use <= order_.seen(wanted.slot, node.owner); });
@@ -162,23 +168,19 @@ Result<NodeId> Pool::steal(const Wanted& wanted) noexcept {
                             [&](const Node& node) { return !order_.captures(node.owner); });
       if (id == kNil) return kNil;
       owner = nodes_[id].owner;
-      epoch = nodes_[id].use;
       const StreamOrder::Recorded* const newest = order_.newest(owner);
-      if (newest != nullptr && newest->epoch >= epoch) covering = *newest;
+      if (newest != nullptr && newest->epoch >= nodes_[id].use) covering = *newest;
     }
     if (covering.epoch == 0) {
-      if (Status status = record(owner); !status.ok()) return status;
-      const std::lock_guard lock(lock_);
-      covering = *order_.newest(owner);
+      const Result<StreamOrder::Recorded> recorded = record(owner);
+      if (!recorded) return kNil;
+      covering = *recorded;
     }
     driver_calls_.fetch_add(1, std::memory_order_relaxed);
-    if (Status status = upstream_->wait(covering.event, wanted.request->stream); !status.ok()) {
-      return status;
-    }
+    if (!upstream_->wait(covering.event, wanted.request->stream).ok()) return kNil;
     const std::lock_guard lock(lock_);
     order_.waits(wanted.slot, owner, covering.epoch);
   }
-  return kNil;
 }
 
 bool Pool::wants_moves(const Wanted& wanted) const noexcept {
@@ -194,23 +196,20 @@ bool Pool::finish_own(std::uint16_t slot) noexcept {
     for (const Section& section : sections_) has_blocks |= section.map.owned_bytes(slot) != 0;
     if (slot == StreamOrder::kNobody || !has_blocks) return false;
   }
-  return record(slot).ok() && sync_newest(slot);
+  return sync(slot);
 }
 
-bool Pool::sync_newest(std::uint16_t slot) noexcept {
-  StreamOrder::Recorded newest{0, {}};
-  {
-    const std::lock_guard lock(lock_);
-    newest = *order_.newest(slot);
-  }
+bool Pool::sync(std::uint16_t slot) noexcept {
+  const Result<StreamOrder::Recorded> recorded = record(slot);
+  if (!recorded) return false;
   driver_calls_.fetch_add(1, std::memory_order_relaxed);
   syncs_.fetch_add(1, std::memory_order_relaxed);
-  if (!upstream_->sync(newest.event).ok()) return false;
+  if (!upstream_->sync(recorded->event).ok()) return false;
   std::vector<StreamOrder::Recorded> events;
   bool any = false;
   {
     const std::lock_guard lock(lock_);
-    events = order_.finished(slot, newest.epoch);
+    events = order_.finished(slot, recorded->epoch);
     any = settle(slot);
   }
   drop(std::move(events));
@@ -234,7 +233,7 @@ bool Pool::sync_all() noexcept {
         for (const auto& use : waiting.uses) has_blocks |= use.first == slot;
       }
     }
-    if (has_blocks && record(slot).ok()) any |= sync_newest(slot);
+    if (has_blocks) any |= sync(slot);
   }
   return any;
 }

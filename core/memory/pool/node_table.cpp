@@ -5,8 +5,8 @@
 namespace miniinfer::pool {
 namespace {
 
-constexpr std::uint32_t kMost = 1u << 22;
-constexpr std::uint32_t kLeast = 1u << 12;
+constexpr std::uint32_t kMost = 1u << NodeTable::kIdBits;
+constexpr std::uint32_t kLeast = 1u << 16;
 
 }  // namespace
 

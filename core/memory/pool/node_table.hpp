@@ -15,7 +15,7 @@ enum class State : std::uint8_t {
   Cached,  // in a thread's magazine
   Held,    // given back, but not to be given out before something else has happened
   Free,    // in a bin
-  Moving,  // its memory is being mapped or unmapped
+  Moving,  // out of the map while memory is mapped or unmapped there
   Hole,    // addresses without memory
 };
 
@@ -29,7 +29,7 @@ struct alignas(64) Node {
   std::uint64_t use = 0;  // Live: bytes asked for. Free, Held: the epoch of the owner's last use
   Range* range = nullptr;
   NodeId before = kNil, after = kNil;   // by address, in the range
-  NodeId next = kNil, previous = kNil;  // in a bin; `next` alone in a magazine
+  NodeId next = kNil, previous = kNil;  // in a bin, or of holes; `next` alone in a magazine
   NodeId later = kNil, earlier = kNil;  // in its owner's list of free nodes, oldest first
   std::atomic<std::uint32_t> word{0};   // state, and a number that each state has once
   std::uint16_t owner = 0;  // slot of the stream that used it last; 0: nobody's work needs it
@@ -55,6 +55,9 @@ static_assert(sizeof(Node) == 64);
 // never move, so that a thread may read one that it owns without a lock.
 class NodeTable {
  public:
+  // Ids fit in so many bits.
+  static constexpr std::uint32_t kIdBits = 22;
+
   NodeTable() noexcept;
   NodeTable(const NodeTable&) = delete;
   NodeTable& operator=(const NodeTable&) = delete;
@@ -89,8 +92,10 @@ class NodeTable {
     unused_ = id;
     ++spare_;
   }
-  // False where there are too many.
-  bool reserve(std::uint32_t nodes) const noexcept { return spare_ >= nodes; }
+  // False where there are too many. Some are kept for who must not fail half way.
+  bool reserve(std::uint32_t nodes, std::uint32_t kept = 0) const noexcept {
+    return spare_ >= nodes + kept;
+  }
   std::uint32_t count() const noexcept { return most_ - spare_; }
 
  private:

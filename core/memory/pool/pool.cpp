@@ -72,12 +72,13 @@ Pool::Pool(std::shared_ptr<MemoryUpstream> upstream, std::string device, const P
       options_(options),
       budget_(std::make_shared<Budget>("the pool of " + device_, options.limit, std::move(budget))),
       kind_(upstream_->properties().kind),
-      unit_(std::max(
-          kind_ == MemoryKind::Device && upstream_->properties().ordered ? kDeviceUnit : kHostUnit,
-          upstream_->properties().min_alignment)),
+      ordered_(upstream_->properties().ordered),
+      unit_(std::max(kind_ == MemoryKind::Device && ordered_ ? kDeviceUnit : kHostUnit,
+                     upstream_->properties().min_alignment)),
       unit_shift_(static_cast<std::uint32_t>(std::countr_zero(unit_))),
       granule_(options.virtual_memory ? upstream_->properties().granularity : 0),
       serial_(take_serial()),
+      mark_(static_cast<NodeId>(serial_ << NodeTable::kIdBits)),
       sections_{Section(nodes_, unit_, total_free_), Section(nodes_, unit_, total_free_),
                 Section(nodes_, unit_, total_free_), Section(nodes_, unit_, total_free_)} {}
 
@@ -107,7 +108,7 @@ inline ThreadCache* Pool::my_cache() noexcept {
 }
 
 std::uint16_t Pool::slot_of(Stream stream) const noexcept {
-  if (stream.handle == nullptr || !upstream_->properties().ordered) return StreamOrder::kNobody;
+  if (stream.handle == nullptr || !ordered_) return StreamOrder::kNobody;
   return order_.find(stream);
 }
 
@@ -116,7 +117,7 @@ inline Block Pool::hand_out(NodeId id, std::uint64_t requested) const noexcept {
   const Range& range = *node.range;
   const std::uint64_t word = node.word.load(std::memory_order_relaxed);
   return {range.handle, range.origin + node.offset, requested,
-          range.host == nullptr ? nullptr : range.host + node.offset, word << 32 | id};
+          range.host == nullptr ? nullptr : range.host + node.offset, word << 32 | (id ^ mark_)};
 }
 
 void Pool::refuse_free(const Block& block, const char* why) noexcept {
@@ -149,7 +150,7 @@ Result<Block> Pool::allocate(const MemoryRequest& request) noexcept {
       request.lifetime == Lifetime::Transient && cache->enter()) [[likely]] {
     const std::uint64_t bytes = align_up(request.bytes, unit_);
     const std::uint32_t bin = bin_of(bytes >> unit_shift_);
-    ThreadCache::Shelf* const shelf = cache->shelf(request.stream.handle);
+    ThreadCache::Shelf* const shelf = cache->shelf(shelf_key(request.stream));
     if (shelf != nullptr && bin < ThreadCache::kCachedBins) [[likely]] {
       const NodeId id = shelf->heads[bin];
       if (id != kNil) [[likely]] {
@@ -171,29 +172,33 @@ Result<Block> Pool::allocate(const MemoryRequest& request) noexcept {
   return allocate_shared(request, cache);
 }
 
-NodeId Pool::take(const Wanted& wanted) noexcept {
-  if (!nodes_.reserve(8)) return kNil;
-  const auto capture = std::find_if(captures_.begin(), captures_.end(), [&](const auto& entry) {
-    return entry.second.slot == wanted.slot && order_.captures(wanted.slot);
-  });
-  if (capture != captures_.end()) {
-    std::vector<NodeId>& held = capture->second.held;
-    const auto fits = std::find_if(held.begin(), held.end(), [&](NodeId id) {
-      const Node& node = nodes_[id];
-      return node.bytes >= wanted.bytes && node.bytes - wanted.bytes <= wanted.bytes / 8 &&
-             (node.range->base + node.offset) % wanted.alignment == 0;
-    });
-    if (fits != held.end()) {
-      const NodeId id = *fits;
-      held.erase(fits);
-      nodes_[id].enter(State::Live);
-      prepare(id, wanted);
-      return id;
-    }
+NodeId Pool::take(const Wanted& wanted, std::uint32_t probes) noexcept {
+  if (!nodes_.reserve(2, kNodesToMove)) return kNil;
+  NodeId id = order_.captures(wanted.slot) ? take_held(wanted) : kNil;
+  if (id == kNil) {
+    id = wanted.section->map.take(wanted.bytes, wanted.alignment, wanted.slot, probes);
   }
-  const NodeId id = wanted.section->map.take(wanted.bytes, wanted.alignment, wanted.slot);
   if (id != kNil) prepare(id, wanted);
   return id;
+}
+
+// What the capture gave back, it may have again: its graph does one after the other.
+NodeId Pool::take_held(const Wanted& wanted) noexcept {
+  for (auto& [capture, entry] : captures_) {
+    if (entry.slot != wanted.slot || !entry.recording) continue;
+    const auto fits = std::find_if(entry.held.begin(), entry.held.end(), [&](NodeId id) {
+      const Node& node = nodes_[id];
+      return node.bytes >= wanted.bytes && node.bytes - wanted.bytes <= wanted.bytes / 8 &&
+             (node.tag & kTagUsed) == 0 && &sections_[node.range->section] == wanted.section &&
+             (node.range->base + node.offset) % wanted.alignment == 0;
+    });
+    if (fits == entry.held.end()) return kNil;
+    const NodeId id = *fits;
+    entry.held.erase(fits);
+    nodes_[id].enter(State::Live);
+    return id;
+  }
+  return kNil;
 }
 
 void Pool::prepare(NodeId id, const Wanted& wanted) noexcept {
@@ -252,7 +257,7 @@ Result<Block> Pool::allocate_shared(const MemoryRequest& request, ThreadCache* c
 
 inline bool Pool::keep(ThreadCache& cache, NodeId id, Node& node, Stream stream) noexcept {
   const std::uint32_t bin = bin_of(node.bytes >> unit_shift_);
-  ThreadCache::Shelf* const shelf = cache.shelf(stream.handle);
+  ThreadCache::Shelf* const shelf = cache.shelf(shelf_key(stream));
   if (shelf == nullptr || bin >= ThreadCache::kCachedBins) return false;
   if (cache.held_bytes.read() + node.bytes > options_.thread_cache_bytes ||
       shelf->counts[bin] >= kMostPerBin) {
@@ -276,7 +281,7 @@ void Pool::deallocate(Block block, Stream stream) noexcept {
   }
   if (cache != nullptr && node->tag < kTagSpecial && node->bytes <= options_.thread_cache_bytes &&
       cache->enter()) [[likely]] {
-    const bool kept = keep(*cache, static_cast<NodeId>(block.token), *node, stream);
+    const bool kept = keep(*cache, id_of(block), *node, stream);
     cache->leave();
     if (kept) [[likely]]
       return;
@@ -288,6 +293,7 @@ void Pool::deallocate_shared(const Block& block, Stream stream, ThreadCache* cac
   const char* why = nullptr;
   std::uint16_t slot = 0;
   bool cacheable = false;
+  std::uint64_t bytes = 0;
   {
     const std::lock_guard lock(lock_);
     Node* const node = find_live(block);
@@ -297,49 +303,74 @@ void Pool::deallocate_shared(const Block& block, Stream stream, ThreadCache* cac
     } else if (slot == StreamOrder::kUnknown) {
       why = "the pool does not know the stream, and keeps it as in use";
     } else {
-      cacheable = node->tag < kTagSpecial;
+      cacheable = cache != nullptr && node->tag < kTagSpecial;
+      bytes = node->bytes;
       count_free(cache, *node);
-      give_back(static_cast<NodeId>(block.token), slot);
+      give_back(id_of(block), slot);
     }
   }
   if (why != nullptr) return refuse_free(block, why);
-  if (cache == nullptr || !cacheable || !cache->enter()) return;
-  // The next one finds a shelf, or room on it.
-  ThreadCache::Shelf* const shelf = cache->shelf(stream.handle);
-  if (shelf == nullptr) {
-    cache->add_shelf(stream.handle, slot);
+  if (cacheable) make_room(*cache, stream, bytes);
+}
+
+// The next one finds a shelf, and room on it.
+void Pool::make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noexcept {
+  if (!cache.enter()) return;
+  const std::uint32_t bin = bin_of(bytes >> unit_shift_);
+  if (ThreadCache::Shelf* const shelf = cache.shelf(shelf_key(stream)); shelf == nullptr) {
+    // Inside the door a stream that is known stays so, and does not begin to capture.
+    std::uint16_t slot = StreamOrder::kUnknown;
+    {
+      const std::lock_guard lock(lock_);
+      slot = slot_of(stream);
+      if (slot != StreamOrder::kUnknown && order_.captures(slot)) slot = StreamOrder::kUnknown;
+    }
+    if (slot != StreamOrder::kUnknown) cache.add_shelf(shelf_key(stream), slot);
+  } else if (bin < ThreadCache::kCachedBins && shelf->counts[bin] >= kMostPerBin) {
+    empty(cache, *shelf, bin);
   } else {
-    const std::lock_guard lock(lock_);
-    empty(*cache, *shelf);
+    for (std::uint32_t from = ThreadCache::kCachedBins; from-- > 0;) {
+      if (cache.held_bytes.read() <= options_.thread_cache_bytes / 2) break;
+      for (const auto& other : cache.shelves()) empty(cache, *other, from);
+    }
   }
-  cache->leave();
+  cache.leave();
 }
 
 void Pool::give_back(NodeId id, std::uint16_t slot) noexcept {
   Node& node = nodes_[id];
   if ((node.tag & kTagUsed) != 0 || order_.captures(slot)) return hold_back(id, slot);
-  sections_[node.range->section].map.give(id, slot, order_.epoch(slot));
+  give(id, slot, order_.epoch(slot));
 }
 
-void Pool::empty(ThreadCache& cache, ThreadCache::Shelf& shelf) noexcept {
-  for (std::uint32_t bin = 0; bin < ThreadCache::kCachedBins; ++bin) {
-    for (NodeId id = shelf.heads[bin]; id != kNil;) {
-      const NodeId next = nodes_[id].next;
+void Pool::empty(ThreadCache& cache) noexcept {
+  for (const auto& shelf : cache.shelves()) {
+    for (std::uint32_t bin = 0; bin < ThreadCache::kCachedBins; ++bin) empty(cache, *shelf, bin);
+  }
+}
+
+void Pool::empty(ThreadCache& cache, ThreadCache::Shelf& shelf, std::uint32_t bin) noexcept {
+  // The lock is not kept from others for long.
+  constexpr int kAtOnce = 32;
+  while (shelf.heads[bin] != kNil) {
+    const std::lock_guard lock(lock_);
+    for (int i = 0; i < kAtOnce && shelf.heads[bin] != kNil; ++i) {
+      const NodeId id = shelf.heads[bin];
+      shelf.heads[bin] = nodes_[id].next;
       cache.held_bytes.subtract(nodes_[id].bytes);
       give_back(id, shelf.slot);
-      id = next;
     }
-    shelf.heads[bin] = kNil;
-    shelf.counts[bin] = 0;
   }
+  shelf.counts[bin] = 0;
 }
 
 void Pool::retire(ThreadCache* cache) noexcept {
   const std::lock_guard slow(slow_);
   std::erase(caches_, cache);
+  empty(*cache);
   const std::lock_guard lock(lock_);
-  for (const auto& shelf : cache->shelves()) empty(*cache, *shelf);
-  shared_.add(cache->counters);
+  shared_.add_frees(cache->counters);
+  shared_.add_allocations(cache->counters);
 }
 
 Pool::~Pool() {
@@ -347,7 +378,12 @@ Pool::~Pool() {
     // Caches of threads that live on are theirs to destroy.
     const std::lock_guard lock(ends());
     const std::lock_guard slow(slow_);
-    for (ThreadCache* cache : caches_) cache->forget_pool();
+    for (ThreadCache* cache : caches_) {
+      empty(*cache);
+      cache->forget_pool();
+    }
+    // Memory that work in flight uses cannot be unmapped.
+    sync_all();
   }
   for (std::size_t slot = 1; slot < order_.end(); ++slot) {
     drop(order_.synced(static_cast<std::uint16_t>(slot)));

@@ -56,8 +56,10 @@ class Pool final : public PoolAllocator {
   // In a node's tag: it is used by several streams, or is none for a thread's cache.
   static constexpr std::uint16_t kTagUsed = 0x8000;
   static constexpr std::uint16_t kTagSpecial = 0x4000;
-  // How often what one thread made may be taken by others before it gives up.
-  static constexpr int kTurns = 16;
+  // Of nodes, what moving memory may need between two looks at the table: a block that is taken
+  // leaves so many.
+  static constexpr std::size_t kMostMoves = 1024;
+  static constexpr std::uint32_t kNodesToMove = 8 * kMostMoves;
 
   struct Piece {
     std::uint64_t bytes = 0;
@@ -110,10 +112,13 @@ class Pool final : public PoolAllocator {
     Section& section;
     NodeId node = kNil;
     std::uint64_t begin = 0, end = 0;
+    bool has_access = false;
+    std::array<NodeId, 2> beside{kNil, kNil};  // free memory before and after it that is needed
     std::vector<Move> moves;
-    std::vector<std::pair<std::uint64_t, Piece>> pieces;  // mapped there
-    std::uint64_t made = 0;                               // bytes of new pieces among them
-    std::uint64_t lost = 0;                               // bytes of moved pieces that are no more
+    // Mapped there: first those that were moved, then new ones.
+    std::vector<std::pair<std::uint64_t, Piece>> pieces;
+    std::uint64_t made = 0;  // bytes of new pieces among them
+    std::uint64_t lost = 0;  // bytes of moved pieces that are no more
   };
 
   // pool.cpp
@@ -121,9 +126,14 @@ class Pool final : public PoolAllocator {
   ThreadCache* make_my_cache() noexcept;
   std::uint16_t slot_of(Stream stream) const noexcept;  // with the lock
   [[gnu::always_inline]] Block hand_out(NodeId id, std::uint64_t requested) const noexcept;
+  // A token is the node's word above its id, which is marked as this pool's in bits that no id
+  // has: another pool's block names no node.
+  NodeId id_of(const Block& block) const noexcept {
+    return static_cast<NodeId>(block.token) ^ mark_;
+  }
   // Null for what was given back, or never came from here.
   Node* find_live(const Block& block) const noexcept {
-    Node* const node = nodes_.find(static_cast<NodeId>(block.token));
+    Node* const node = nodes_.find(id_of(block));
     if (node == nullptr || node->state() != State::Live ||
         node->word.load(std::memory_order_relaxed) != block.token >> 32 ||
         node->range->origin + node->offset != block.offset || node->range->handle != block.handle) {
@@ -131,14 +141,25 @@ class Pool final : public PoolAllocator {
     }
     return node;
   }
-  NodeId take(const Wanted& wanted) noexcept;  // with the lock
+  // With the lock. As many blocks are looked at as block_map.hpp says.
+  NodeId take(const Wanted& wanted, std::uint32_t probes = BlockMap::kFew) noexcept;
+  NodeId take_held(const Wanted& wanted) noexcept;  // with the lock
   [[gnu::always_inline]] void count_allocation(ThreadCache* cache, const Node& node) noexcept;
   [[gnu::always_inline]] void count_free(ThreadCache* cache, const Node& node) noexcept;
   void give_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
   void hold_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
+  // With the lock: free, as what `slot` used last up to `epoch`.
+  void give(NodeId id, std::uint16_t slot, std::uint64_t epoch) noexcept {
+    if (order_.done(slot) >= epoch) slot = StreamOrder::kNobody;
+    sections_[nodes_[id].range->section].map.give(id, slot, epoch);
+  }
   [[gnu::always_inline]] bool keep(ThreadCache& cache, NodeId id, Node& node,
                                    Stream stream) noexcept;
-  void empty(ThreadCache& cache, ThreadCache::Shelf& shelf) noexcept;  // with the lock
+  // From inside the cache's door, or while it is closed.
+  void empty(ThreadCache& cache) noexcept;
+  void empty(ThreadCache& cache, ThreadCache::Shelf& shelf, std::uint32_t bin) noexcept;
+  void make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noexcept;
+  void* shelf_key(Stream stream) const noexcept { return ordered_ ? stream.handle : nullptr; }
   void refuse_free(const Block& block, const char* why) noexcept;
   Result<Block> allocate_shared(const MemoryRequest& request, ThreadCache* cache) noexcept;
   void deallocate_shared(const Block& block, Stream stream, ThreadCache* cache) noexcept;
@@ -146,42 +167,47 @@ class Pool final : public PoolAllocator {
   void prepare(NodeId id, const Wanted& wanted) noexcept;  // with the lock
   template <class Which>
   std::vector<ThreadCache*> close_caches(Which&& which) noexcept;  // with slow_
+  // With slow_: no thread has blocks of the stream, nor will before its cache is opened again.
+  std::vector<ThreadCache*> close_shelves(Stream stream) noexcept;
 
   // ladder.cpp; with slow_
   Result<NodeId> climb(const Wanted& wanted) noexcept;
   bool poll() noexcept;                      // true where something was settled
   bool settle(std::uint16_t slot) noexcept;  // with the lock
   bool empty_caches() noexcept;
-  Status record(std::uint16_t slot) noexcept;
-  Result<NodeId> steal(const Wanted& wanted) noexcept;
+  Result<StreamOrder::Recorded> record(std::uint16_t slot) noexcept;
+  void record_waited() noexcept;
+  NodeId steal(const Wanted& wanted) noexcept;
   bool wants_moves(const Wanted& wanted) const noexcept;
   bool finish_own(std::uint16_t slot) noexcept;
-  bool sync_newest(std::uint16_t slot) noexcept;
+  bool sync(std::uint16_t slot) noexcept;
   bool sync_all() noexcept;
   void drop(std::vector<StreamOrder::Recorded> events) noexcept;
 
   // growth.cpp; with slow_
-  Status grow(const Wanted& wanted, bool sparing) noexcept;
+  Result<NodeId> grow(const Wanted& wanted, bool sparing) noexcept;
   void open_range(Section& section) noexcept;
-  Status grow_range(const Wanted& wanted, bool sparing) noexcept;
-  std::vector<Move> choose_moves(const Section* section, const Place& place,
-                                 std::uint64_t most) noexcept;  // with the lock
+  Result<NodeId> grow_range(const Wanted& wanted, bool sparing) noexcept;
+  // With the lock. Pieces of `bytes` in all: at most, or at least where there are as many.
+  std::vector<Move> choose_moves(std::uint64_t bytes, bool at_most) noexcept;
   static Block addresses(const Range& range) noexcept;
   Status map_moved(Growth& growth) noexcept;
   Status map_new(Growth& growth, std::uint64_t bytes) noexcept;
   void unmap_all(Growth& growth) noexcept;
   void destroy(const Piece& piece) noexcept;
   void count_segment() noexcept;
-  void finish(Growth& growth, std::uint16_t slot) noexcept;
+  void take_beside(Growth& growth, const Place& place) noexcept;  // with the lock
+  NodeId finish(Growth& growth, const Wanted& wanted, bool whole) noexcept;
   void settle_move(const Move& move) noexcept;         // with the lock
   void add_reserved(std::uint64_t bytes) noexcept;     // with the lock
   void remove_reserved(std::uint64_t bytes) noexcept;  // with the lock
-  Status grow_segments(const Wanted& wanted) noexcept;
-  Status add_segment(Section& section, const Block& block) noexcept;
+  Result<NodeId> grow_segments(const Wanted& wanted) noexcept;
+  Result<NodeId> add_segment(const Wanted& wanted, const Block& block) noexcept;
   void give_segment(const Range& range) noexcept;
   std::uint64_t release_free(std::uint64_t keep_bytes) noexcept;
   void release_section(Section& section) noexcept;
-  std::uint64_t in_use() const noexcept { return reserved_ - total_free_; }  // with the lock
+  // With the lock.
+  std::uint64_t in_use() const noexcept { return reserved_ - total_free_ - moving_; }
   // How much may be reserved before memory is moved rather than asked for; with the lock.
   std::uint64_t spare_target(std::uint64_t bytes) const noexcept {
     const std::uint64_t used = in_use() + bytes;
@@ -198,10 +224,12 @@ class Pool final : public PoolAllocator {
   const PoolOptions options_;
   const std::shared_ptr<Budget> budget_;
   const MemoryKind kind_;
+  const bool ordered_;
   const std::uint64_t unit_;
   const std::uint32_t unit_shift_;
   const std::uint64_t granule_;  // of mapping; 0: segments
   const std::uint64_t serial_;   // never used again
+  const NodeId mark_;
 
   mutable SpinLock lock_;  // what follows
   NodeTable nodes_;
@@ -214,6 +242,7 @@ class Pool final : public PoolAllocator {
   CaptureId next_capture_ = 1;
   Counters shared_;  // of threads without a cache, and of those that have ended
   std::uint64_t reserved_ = 0, peak_reserved_ = 0, reserved_total_ = 0, released_total_ = 0;
+  std::uint64_t moving_ = 0;  // reserved, and neither in use nor free
   std::uint64_t peak_in_use_ = 0;
   bool has_moved_ = false;  // memory, or would have to
 

@@ -59,12 +59,13 @@ PoolStats Pool::pool_stats() const noexcept {
   Counters sum;
   PoolStats stats;
   const std::lock_guard slow(slow_);
-  for (const ThreadCache* cache : caches_) {
-    sum.add(cache->counters);
-    stats.cached_bytes += cache->held_bytes.read();
-  }
   const std::lock_guard lock(lock_);
-  sum.add(shared_);
+  for (const ThreadCache* cache : caches_) stats.cached_bytes += cache->held_bytes.read();
+  // What was taken after what was given back: no reader sees more of the second.
+  sum.add_frees(shared_);
+  for (const ThreadCache* cache : caches_) sum.add_frees(cache->counters);
+  sum.add_allocations(shared_);
+  for (const ThreadCache* cache : caches_) sum.add_allocations(cache->counters);
   const auto fill = [](PoolCounter& counter, std::uint64_t in, std::uint64_t out,
                        std::uint64_t peak) {
     counter = {in - out, std::max(peak, in - out), in, out};
@@ -92,7 +93,7 @@ PoolStats Pool::pool_stats() const noexcept {
 std::string Pool::check() const {
   const std::lock_guard slow(slow_);
   const std::lock_guard lock(lock_);
-  std::uint64_t reserved = 0;
+  std::uint64_t reserved = 0, moving = 0;
   for (const Section& section : sections_) {
     std::string wrong = section.map.check();
     if (!wrong.empty()) return wrong;
@@ -106,6 +107,11 @@ std::string Pool::check() const {
       }
       end = offset + piece.bytes;
       reserved += piece.bytes;
+    }
+    for (const Range& range : section.map.ranges()) {
+      section.map.for_each(range, [&](NodeId, const Node& node) {
+        moving += node.state() == State::Moving ? node.bytes : 0;
+      });
     }
     if (section.range == nullptr) continue;
     // Holes and pieces cover the range between them.
@@ -122,6 +128,7 @@ std::string Pool::check() const {
     if (!wrong.empty()) return wrong;
   }
   if (reserved != reserved_) return "the sum of reserved bytes is wrong";
+  if (moving != moving_) return "the sum of bytes out of the map is wrong";
   if (in_use() > reserved_) return "more is free than reserved";
   return {};
 }

@@ -4,25 +4,40 @@
 
 namespace miniinfer::pool {
 
+std::uint16_t StreamOrder::search(Stream stream) const noexcept {
+  const auto found = std::find(handles_.begin() + 1, handles_.end(), stream.handle);
+  if (found == handles_.end()) return kUnknown;
+  return hints_[hint_of(stream)] = static_cast<std::uint16_t>(found - handles_.begin());
+}
+
 std::uint16_t StreamOrder::add(Stream stream) {
   const std::uint16_t known = find(stream);
   if (known != kUnknown) return known;
-  const auto vacant =
-      std::find_if(slots_.begin() + 1, slots_.end(), [](const Slot& slot) { return !slot.used; });
-  if (vacant == slots_.end() && slots_.size() == kMost) return kUnknown;
-  Slot& slot = vacant == slots_.end() ? slots_.emplace_back() : *vacant;
+  auto vacant = std::find(handles_.begin() + 1, handles_.end(), nullptr);
+  if (vacant == handles_.end()) {
+    if (handles_.size() == kMost) return kUnknown;
+    slots_.emplace_back();
+    vacant = handles_.insert(vacant, nullptr);
+  }
+  *vacant = stream.handle;
+  const auto slot = static_cast<std::uint16_t>(vacant - handles_.begin());
   // The epochs go on: what others have seen of the former stream stays true of this one.
-  slot.stream = stream;
-  slot.used = true;
-  slot.seen.clear();
-  return static_cast<std::uint16_t>(&slot - slots_.data());
+  slots_[slot].seen.clear();
+  return slot;
 }
 
 std::vector<StreamOrder::Recorded> StreamOrder::remove(std::uint16_t slot) {
   std::vector<Recorded> events = synced(slot);
-  slots_[slot].used = false;
+  handles_[slot] = nullptr;
   slots_[slot].captures = false;
   return events;
+}
+
+bool StreamOrder::forget(std::uint16_t slot, std::uint64_t epoch) {
+  std::deque<Recorded>& recorded = slots_[slot].recorded;
+  if (recorded.empty() || recorded.back().epoch != epoch) return false;
+  recorded.pop_back();
+  return true;
 }
 
 std::uint64_t StreamOrder::recorded(std::uint16_t slot, MemoryUpstream::Event event) {

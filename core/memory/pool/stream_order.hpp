@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -27,16 +28,13 @@ class StreamOrder {
     MemoryUpstream::Event event;
   };
 
-  StreamOrder() : slots_(1) {}
+  StreamOrder() : slots_(1), handles_(1) {}
 
-  // kUnknown where it is not among them.
+  // Of a stream that is not null; kUnknown where it is not among them.
   std::uint16_t find(Stream stream) const noexcept {
-    for (std::size_t slot = 1; slot < slots_.size(); ++slot) {
-      if (slots_[slot].used && slots_[slot].stream.handle == stream.handle) {
-        return static_cast<std::uint16_t>(slot);
-      }
-    }
-    return kUnknown;
+    const std::uint16_t hint = hints_[hint_of(stream)];
+    if (handles_[hint] == stream.handle) return hint;
+    return search(stream);
   }
   // Its slot; kUnknown where there are too many.
   std::uint16_t add(Stream stream);
@@ -44,8 +42,8 @@ class StreamOrder {
   std::vector<Recorded> remove(std::uint16_t slot);
 
   std::size_t end() const noexcept { return slots_.size(); }
-  bool is_used(std::uint16_t slot) const noexcept { return slots_[slot].used; }
-  Stream stream(std::uint16_t slot) const noexcept { return slots_[slot].stream; }
+  bool is_used(std::uint16_t slot) const noexcept { return handles_[slot] != nullptr; }
+  Stream stream(std::uint16_t slot) const noexcept { return {handles_[slot]}; }
   std::uint64_t epoch(std::uint16_t slot) const noexcept { return slots_[slot].epoch; }
   // 0: nothing is known.
   std::uint64_t done(std::uint16_t slot) const noexcept { return slots_[slot].done; }
@@ -56,8 +54,9 @@ class StreamOrder {
 
   // An event was recorded on the stream: its epoch has ended. Gives which.
   std::uint64_t recorded(std::uint16_t slot, MemoryUpstream::Event event);
-  // It was not, after all. What was given back since then waits a little longer than it has to.
-  void forget_newest(std::uint16_t slot) noexcept { slots_[slot].recorded.pop_back(); }
+  // It was not, after all. False where the event was given away as done meanwhile. What was given
+  // back since then waits a little longer than it has to.
+  bool forget(std::uint16_t slot, std::uint64_t epoch);
   // The latest event recorded; null where all were seen done.
   const Recorded* newest(std::uint16_t slot) const noexcept {
     return slots_[slot].recorded.empty() ? nullptr : &slots_[slot].recorded.back();
@@ -77,15 +76,22 @@ class StreamOrder {
 
  private:
   struct Slot {
-    Stream stream;
-    bool used = false;
     bool captures = false;
     std::uint64_t epoch = 1;
     std::uint64_t done = 0;
     std::deque<Recorded> recorded;
     std::vector<std::uint64_t> seen;  // by slot
   };
+
+  static constexpr std::size_t kHints = 64;
+  static std::size_t hint_of(Stream stream) noexcept {
+    return reinterpret_cast<std::uintptr_t>(stream.handle) * 0x9e3779b97f4a7c15u >> 58;
+  }
+  std::uint16_t search(Stream stream) const noexcept;
+
   std::vector<Slot> slots_;
+  std::vector<void*> handles_;  // of the streams, by slot; null: none
+  mutable std::array<std::uint16_t, kHints> hints_{};
 };
 
 }  // namespace miniinfer::pool

@@ -17,10 +17,10 @@ namespace miniinfer::pool {
 class OwnedCounter {
  public:
   void add(std::uint64_t by) noexcept {
-    value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+    value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_release);
   }
   void subtract(std::uint64_t by) noexcept { add(std::uint64_t{0} - by); }
-  std::uint64_t read() const noexcept { return value_.load(std::memory_order_relaxed); }
+  std::uint64_t read() const noexcept { return value_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<std::uint64_t> value_{0};
@@ -31,12 +31,15 @@ struct Counters {
   OwnedCounter allocated_bytes, freed_bytes;     // as cut
   OwnedCounter requested_bytes, returned_bytes;  // as asked for
 
-  void add(const Counters& other) noexcept {
-    for (OwnedCounter Counters::* counter :
-         {&Counters::allocations, &Counters::frees, &Counters::allocated_bytes,
-          &Counters::freed_bytes, &Counters::requested_bytes, &Counters::returned_bytes}) {
-      (this->*counter).add((other.*counter).read());
-    }
+  void add_allocations(const Counters& other) noexcept {
+    allocations.add(other.allocations.read());
+    allocated_bytes.add(other.allocated_bytes.read());
+    requested_bytes.add(other.requested_bytes.read());
+  }
+  void add_frees(const Counters& other) noexcept {
+    frees.add(other.frees.read());
+    freed_bytes.add(other.freed_bytes.read());
+    returned_bytes.add(other.returned_bytes.read());
   }
 };
 
