@@ -12,6 +12,7 @@
 // `AllocatorFactory::get("cuda:0/caching")` gives one; docs/memory.md tells the whole story.
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,9 +40,9 @@ struct PoolCounter {
 };
 
 struct PoolStats {
-  PoolCounter allocation;                  // blocks in use
-  PoolCounter allocated_bytes;             // in them, as cut
-  PoolCounter requested_bytes;             // in them, as asked for
+  PoolCounter allocation;                  // blocks in use; no peak is kept
+  PoolCounter allocated_bytes;             // in them, as cut; the peak is with the threads' caches
+  PoolCounter requested_bytes;             // in them, as asked for; no peak is kept
   PoolCounter segment;                     // pieces of the driver's
   PoolCounter reserved_bytes;              // in them
   std::uint64_t cached_bytes = 0;          // in the threads' own caches
@@ -69,13 +70,14 @@ class MINIINFER_API PoolAllocator : public Allocator {
   // by those.
   virtual Status add_stream(Stream stream) noexcept = 0;
   virtual void remove_stream(Stream stream) noexcept = 0;
-  // The host has waited for all work of the stream: what it gave back is free for every stream.
+  // The host has waited for all work of the stream: what it gave back is free for every stream. No
+  // other thread gives blocks back on it meanwhile.
   virtual void synced(Stream stream) noexcept = 0;
   // Work of another stream uses the block as well: it is not given out again before that is done.
   virtual void record_use(const Block& block, Stream stream) noexcept = 0;
 
   // Between these the stream is being recorded: no event is put on it, and what is given back to it
-  // is kept for the graph until release_capture.
+  // is kept for the graph until release_capture. By then the graph runs on no other stream.
   virtual Result<CaptureId> begin_capture(Stream stream) noexcept = 0;
   virtual void end_capture(CaptureId capture) noexcept = 0;
   virtual void release_capture(CaptureId capture) noexcept = 0;
@@ -85,6 +87,14 @@ class MINIINFER_API PoolAllocator : public Allocator {
   virtual std::uint64_t trim(std::uint64_t keep_bytes) noexcept = 0;
   // A lower limit than what is reserved trims; what is in use stays.
   virtual void set_limit(std::uint64_t bytes) noexcept = 0;
+
+  // Called by a thread whose request for so many bytes nothing serves, before streams are waited
+  // for: who can do without some memory gives it back now. A hook is called without locks, may
+  // allocate and free, and trim other pools; it does not remove hooks. After remove_release_hook it
+  // does not run, nor will.
+  using ReleaseHook = std::function<void(std::uint64_t bytes)>;
+  virtual std::uint64_t add_release_hook(ReleaseHook hook) = 0;
+  virtual void remove_release_hook(std::uint64_t id) noexcept = 0;
 
   virtual PoolStats pool_stats() const noexcept = 0;
   // What is wrong with the pool's own bookkeeping; empty: nothing. For tests.

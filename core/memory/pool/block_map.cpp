@@ -16,6 +16,39 @@ std::uint64_t aligned_begin(const Range& range, std::uint64_t offset,
 
 }  // namespace
 
+bool BlockMap::fits_aligned(const Node& node, std::uint64_t bytes,
+                            std::uint64_t alignment) const noexcept {
+  return aligned_begin(*node.range, node.offset, alignment) - node.offset <= node.bytes - bytes;
+}
+
+inline void BlockMap::link(NodeId& head, NodeId id) noexcept {
+  Node& node = nodes_[id];
+  node.previous = kNil;
+  node.next = head;
+  if (head != kNil) nodes_[head].previous = id;
+  head = id;
+}
+
+inline void BlockMap::unlink(NodeId& head, NodeId id) noexcept {
+  Node& node = nodes_[id];
+  (node.previous == kNil ? head : nodes_[node.previous].next) = node.next;
+  if (node.next != kNil) nodes_[node.next].previous = node.previous;
+  node.next = node.previous = kNil;
+}
+
+inline void BlockMap::leave_age(NodeId id) noexcept {
+  Node& node = nodes_[id];
+  if (node.owner == 0) return;
+  Owner& owner = owners_[node.owner];
+  (node.earlier == kNil ? owner.oldest : nodes_[node.earlier].later) = node.later;
+  (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = node.earlier;
+  node.later = node.earlier = kNil;
+}
+
+inline bool BlockMap::may_merge(const Node& a, const Node& b) const noexcept {
+  return b.state() == State::Free && (a.owner == b.owner || a.owner == 0 || b.owner == 0);
+}
+
 void BlockMap::add_owner(std::uint16_t owner) {
   if (owner >= owners_.size()) owners_.resize(owner + 1u);
   if (owners_[owner].heads.empty()) owners_[owner].heads.assign(kBins, kNil);
@@ -76,12 +109,6 @@ bool BlockMap::is_unused(const Range& range) const noexcept {
     return false;
   }
   return true;
-}
-
-bool BlockMap::fits(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept {
-  if (node.bytes < bytes) return false;
-  if (alignment <= unit_) return true;
-  return aligned_begin(*node.range, node.offset, alignment) - node.offset <= node.bytes - bytes;
 }
 
 NodeId BlockMap::take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner,
@@ -220,21 +247,6 @@ void BlockMap::shorten(NodeId id, std::uint64_t end) noexcept {
   }
 }
 
-void BlockMap::link(NodeId& head, NodeId id) noexcept {
-  Node& node = nodes_[id];
-  node.previous = kNil;
-  node.next = head;
-  if (head != kNil) nodes_[head].previous = id;
-  head = id;
-}
-
-void BlockMap::unlink(NodeId& head, NodeId id) noexcept {
-  Node& node = nodes_[id];
-  (node.previous == kNil ? head : nodes_[node.previous].next) = node.next;
-  if (node.next != kNil) nodes_[node.next].previous = node.previous;
-  node.next = node.previous = kNil;
-}
-
 void BlockMap::enter_hole(NodeId id) noexcept {
   nodes_[id].enter(State::Hole);
   link(holes_, id);
@@ -247,9 +259,7 @@ void BlockMap::enter_bin(NodeId id) noexcept {
   const std::uint32_t bin = bin_of(units(node.bytes));
   link(owner.heads[bin], id);
   owner.bins.add(bin);
-  owner.bytes += node.bytes;
-  free_bytes_ += node.bytes;
-  total_free_ += node.bytes;
+  count_free(node.owner, node.bytes);
 }
 
 void BlockMap::leave_bin(NodeId id) noexcept {
@@ -258,9 +268,7 @@ void BlockMap::leave_bin(NodeId id) noexcept {
   const std::uint32_t bin = bin_of(units(node.bytes));
   unlink(owner.heads[bin], id);
   if (owner.heads[bin] == kNil) owner.bins.remove(bin);
-  owner.bytes -= node.bytes;
-  free_bytes_ -= node.bytes;
-  total_free_ -= node.bytes;
+  count_free(node.owner, -node.bytes);
 }
 
 void BlockMap::age_after(NodeId id, NodeId before) noexcept {
@@ -271,15 +279,6 @@ void BlockMap::age_after(NodeId id, NodeId before) noexcept {
   node.later = link;
   link = id;
   (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = id;
-}
-
-void BlockMap::leave_age(NodeId id) noexcept {
-  Node& node = nodes_[id];
-  if (node.owner == 0) return;
-  Owner& owner = owners_[node.owner];
-  (node.earlier == kNil ? owner.oldest : nodes_[node.earlier].later) = node.later;
-  (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = node.earlier;
-  node.later = node.earlier = kNil;
 }
 
 NodeId BlockMap::split(NodeId id, std::uint64_t bytes) noexcept {
@@ -314,9 +313,7 @@ NodeId BlockMap::cut_front(NodeId free, std::uint64_t bytes) noexcept {
   node.offset += bytes;
   if (bin_of(units(node.bytes)) == bin_of(units(node.bytes - bytes))) {
     node.bytes -= bytes;
-    owners_[node.owner].bytes -= bytes;
-    free_bytes_ -= bytes;
-    total_free_ -= bytes;
+    count_free(node.owner, -bytes);
   } else {
     leave_bin(free);
     node.bytes -= bytes;
@@ -334,64 +331,69 @@ void BlockMap::absorb_after(NodeId id) noexcept {
   nodes_.remove(gone);
 }
 
-bool BlockMap::may_merge(const Node& a, const Node& b) const noexcept {
-  return b.state() == State::Free && (a.owner == b.owner || a.owner == 0 || b.owner == 0);
+void BlockMap::absorb_before(NodeId id) noexcept {
+  Node& node = nodes_[id];
+  const NodeId gone = node.before;
+  node.offset = nodes_[gone].offset;
+  node.bytes += nodes_[gone].bytes;
+  node.before = nodes_[gone].before;
+  (node.before == kNil ? node.range->first : nodes_[node.before].after) = id;
+  nodes_.remove(gone);
 }
 
 void BlockMap::merge(NodeId id) noexcept {
-  // A neighbour that is as young as the whole keeps its place among its owner's.
-  NodeId anchor = kNil;
-  Node* node = &nodes_[id];
-  for (const bool after : {true, false}) {
-    const NodeId other = after ? node->after : node->before;
-    if (other == kNil || !may_merge(*node, nodes_[other])) continue;
-    Node& neighbour = nodes_[other];
-    leave_bin(other);
-    if (neighbour.owner != 0) {
-      if (neighbour.use >= node->use) {
-        if (anchor != kNil) leave_age(anchor);
-        anchor = other;
-      } else {
-        leave_age(other);
-      }
-      node->owner = neighbour.owner;
-      node->use = std::max(node->use, neighbour.use);
-    }
-    if (after) {
-      if (anchor == other) {
-        replace_age(other, id);
-        anchor = id;
-      }
-      absorb_after(id);
-    } else {
-      if (anchor != kNil && anchor != other) replace_age(anchor, other);
-      if (anchor != kNil) anchor = other;
-      neighbour.owner = node->owner;
-      neighbour.use = node->use;
-      absorb_after(other);
-      id = other;
-      node = &neighbour;
+  Node& node = nodes_[id];
+  NodeId neighbours[2] = {node.after, node.before};
+  for (NodeId& other : neighbours) {
+    if (other != kNil && !may_merge(node, nodes_[other])) other = kNil;
+    if (other == kNil) continue;
+    if (nodes_[other].owner != 0) node.owner = nodes_[other].owner;
+    node.use = std::max(node.use, nodes_[other].use);
+  }
+  const auto [after, before] = neighbours;
+  const NodeId kept = before != kNil ? before : after;
+  if (kept == kNil) {
+    enter_bin(id);
+    return age_in_order(id);
+  }
+  // A free neighbour takes it in, and stays where it is in its lists when it can.
+  const std::uint16_t owner = node.owner;
+  const std::uint64_t use = node.use;
+  std::uint64_t bytes = node.bytes;
+  if (before == kNil) {
+    absorb_before(after);
+  } else {
+    absorb_after(before);
+    if (after != kNil) {
+      bytes += nodes_[after].bytes;
+      leave_bin(after);
+      leave_age(after);
+      absorb_after(before);
     }
   }
-  enter_bin(id);
-  if (node->owner == 0 || anchor != kNil) return;
-  // Blocks come in order, but for new memory, which nobody has used.
-  const Owner& owner = owners_[node->owner];
-  NodeId before = owner.newest;
-  if (owner.oldest == kNil || node->use <= nodes_[owner.oldest].use) before = kNil;
-  while (before != kNil && nodes_[before].use > node->use) before = nodes_[before].earlier;
-  age_after(id, before);
+  Node& whole = nodes_[kept];
+  whole.bytes -= bytes;
+  const bool moves =
+      whole.owner != owner || bin_of(units(whole.bytes)) != bin_of(units(whole.bytes + bytes));
+  const bool ages = whole.owner != owner || whole.use != use;
+  if (moves) leave_bin(kept);
+  if (ages) leave_age(kept);
+  whole.owner = owner;
+  whole.use = use;
+  whole.bytes += bytes;
+  moves ? enter_bin(kept) : count_free(owner, bytes);
+  if (ages) age_in_order(kept);
 }
 
-void BlockMap::replace_age(NodeId from, NodeId to) noexcept {
-  Node& old = nodes_[from];
-  Node& node = nodes_[to];
-  Owner& owner = owners_[old.owner];
-  node.earlier = old.earlier;
-  node.later = old.later;
-  (node.earlier == kNil ? owner.oldest : nodes_[node.earlier].later) = to;
-  (node.later == kNil ? owner.newest : nodes_[node.later].earlier) = to;
-  old.earlier = old.later = kNil;
+void BlockMap::age_in_order(NodeId id) noexcept {
+  const Node& node = nodes_[id];
+  if (node.owner == 0) return;
+  // Blocks come in order, but for new memory, which nobody has used.
+  const Owner& owner = owners_[node.owner];
+  NodeId before = owner.newest;
+  if (owner.oldest == kNil || node.use <= nodes_[owner.oldest].use) before = kNil;
+  while (before != kNil && nodes_[before].use > node.use) before = nodes_[before].earlier;
+  age_after(id, before);
 }
 
 std::string BlockMap::check() const {

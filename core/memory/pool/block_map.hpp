@@ -145,30 +145,41 @@ class BlockMap {
   };
 
   std::uint64_t units(std::uint64_t bytes) const noexcept { return bytes >> shift_; }
-  bool fits(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept;
+  bool fits(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept {
+    return node.bytes >= bytes && (alignment <= unit_ || fits_aligned(node, bytes, alignment));
+  }
+  bool fits_aligned(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept;
   template <class Accept>
   NodeId find(const Owner& owner, std::uint64_t bytes, std::uint64_t alignment,
               std::uint32_t probes, Accept&& accept) const noexcept;
   // In front of the list at `head`, or out of it.
-  void link(NodeId& head, NodeId id) noexcept;
-  void unlink(NodeId& head, NodeId id) noexcept;
+  [[gnu::always_inline]] void link(NodeId& head, NodeId id) noexcept;
+  [[gnu::always_inline]] void unlink(NodeId& head, NodeId id) noexcept;
   void enter_hole(NodeId id) noexcept;
   void leave_hole(NodeId id) noexcept { unlink(holes_, id); }
   void enter_bin(NodeId id) noexcept;
   void leave_bin(NodeId id) noexcept;
   // In the list of its owner's blocks by age; `before` is the one before it, or kNil.
   void age_after(NodeId id, NodeId before) noexcept;
-  void leave_age(NodeId id) noexcept;
-  void replace_age(NodeId from, NodeId to) noexcept;
+  [[gnu::always_inline]] void leave_age(NodeId id) noexcept;
+  // Where its last use belongs.
+  void age_in_order(NodeId id) noexcept;
   // `id` becomes [its beginning, bytes); the rest is the node that is returned.
   NodeId split(NodeId id, std::uint64_t bytes) noexcept;
   // The beginning of a free block as a node of its own; the block stays in its lists.
   NodeId cut_front(NodeId free, std::uint64_t bytes) noexcept;
-  // `id` takes in the node after it.
+  // `id` takes in the node after it, or before it.
   void absorb_after(NodeId id) noexcept;
+  void absorb_before(NodeId id) noexcept;
+  // Free bytes of an owner, more or (of a negative number) less.
+  void count_free(std::uint16_t owner, std::uint64_t bytes) noexcept {
+    owners_[owner].bytes += bytes;
+    free_bytes_ += bytes;
+    total_free_ += bytes;
+  }
   // Puts a node that is in no list among the free ones, with the neighbours it can be one with.
   void merge(NodeId id) noexcept;
-  bool may_merge(const Node& a, const Node& b) const noexcept;
+  [[gnu::always_inline]] bool may_merge(const Node& a, const Node& b) const noexcept;
 
   NodeTable& nodes_;
   const std::uint64_t unit_;

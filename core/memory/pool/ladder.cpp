@@ -17,7 +17,7 @@ Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
     id = take(wanted, BlockMap::kAll);
     return id != kNil;
   };
-  const std::lock_guard slow(slow_);
+  std::unique_lock slow(slow_);
   if (look()) return id;  // another thread was here meanwhile
   if (poll() && look()) return id;
   if (empty_caches() && look()) return id;
@@ -29,10 +29,57 @@ Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
   if (code != Code::OutOfMemory && code != Code::LimitExceeded) return grown;
   id = steal(wanted);
   if (id != kNil) return id;
+  slow.unlock();
+  const bool called = call_hooks(wanted.bytes);
+  slow.lock();
+  if (called) {
+    poll();
+    empty_caches();
+    if (look()) return id;
+  }
   if (sync_all() && look()) return id;
   grown = grow(wanted, /*sparing=*/false);
   if (grown) return grown;
   return describe_failure(wanted, grown.status());
+}
+
+std::uint64_t Pool::add_release_hook(ReleaseHook hook) {
+  auto made = std::make_shared<Hook>();
+  made->call = std::move(hook);
+  const std::lock_guard lock(hooks_lock_);
+  hooks_.emplace(next_hook_, std::move(made));
+  return next_hook_++;
+}
+
+void Pool::remove_release_hook(std::uint64_t id) noexcept {
+  std::shared_ptr<Hook> hook;
+  {
+    const std::lock_guard lock(hooks_lock_);
+    const auto found = hooks_.find(id);
+    if (found == hooks_.end()) return;
+    hook = std::move(found->second);
+    hooks_.erase(found);
+  }
+  const std::lock_guard runs(hook->runs);
+  hook->call = nullptr;
+}
+
+bool Pool::call_hooks(std::uint64_t bytes) noexcept {
+  // What a hook allocates calls none.
+  thread_local bool inside = false;
+  if (inside) return false;
+  std::vector<std::shared_ptr<Hook>> hooks;
+  {
+    const std::lock_guard lock(hooks_lock_);
+    for (const auto& [id, hook] : hooks_) hooks.push_back(hook);
+  }
+  inside = true;
+  for (const std::shared_ptr<Hook>& hook : hooks) {
+    const std::lock_guard runs(hook->runs);
+    if (hook->call) hook->call(bytes);
+  }
+  inside = false;
+  return !hooks.empty();
 }
 
 bool Pool::settle(std::uint16_t slot) noexcept {
@@ -230,6 +277,7 @@ bool Pool::sync_all() noexcept {
       if (!order_.is_used(slot) || order_.captures(slot)) continue;
       for (const Section& section : sections_) has_blocks |= section.map.owned_bytes(slot) != 0;
       for (const Waiting& waiting : waiting_) {
+        has_blocks |= waiting.owner == slot;
         for (const auto& use : waiting.uses) has_blocks |= use.first == slot;
       }
     }

@@ -25,6 +25,10 @@ namespace miniinfer::pool {
 //   the thread's own cache   no lock
 //   the free blocks          a lock for some tens of nanoseconds; no driver call, log or callback
 //   the ladder (ladder.cpp)  one thread at a time, which calls the driver without that lock
+//
+// Where the host has no memory left for a few bytes of bookkeeping (a list of events, a text), the
+// process ends, as it does wherever else that happens in a function that cannot throw; that nodes
+// have run out is an error.
 class Pool final : public PoolAllocator {
  public:
   Pool(std::shared_ptr<MemoryUpstream> upstream, std::string device, const PoolOptions& options,
@@ -45,6 +49,8 @@ class Pool final : public PoolAllocator {
   void release_capture(CaptureId capture) noexcept override;
   std::uint64_t trim(std::uint64_t keep_bytes) noexcept override;
   void set_limit(std::uint64_t bytes) noexcept override;
+  std::uint64_t add_release_hook(ReleaseHook hook) override;
+  void remove_release_hook(std::uint64_t id) noexcept override;
   PoolStats pool_stats() const noexcept override;
   std::string check() const override;
 
@@ -172,8 +178,9 @@ class Pool final : public PoolAllocator {
 
   // ladder.cpp; with slow_
   Result<NodeId> climb(const Wanted& wanted) noexcept;
-  bool poll() noexcept;                      // true where something was settled
-  bool settle(std::uint16_t slot) noexcept;  // with the lock
+  bool call_hooks(std::uint64_t bytes) noexcept;  // without any lock
+  bool poll() noexcept;                           // true where something was settled
+  bool settle(std::uint16_t slot) noexcept;       // with the lock
   bool empty_caches() noexcept;
   Result<StreamOrder::Recorded> record(std::uint16_t slot) noexcept;
   void record_waited() noexcept;
@@ -249,6 +256,14 @@ class Pool final : public PoolAllocator {
   mutable std::mutex slow_;  // one thread climbs at a time; taken before lock_
   std::vector<ThreadCache*> caches_;
   std::vector<MemoryUpstream::Event> spare_events_;
+  struct Hook {
+    std::mutex runs;
+    ReleaseHook call;
+  };
+  std::mutex hooks_lock_;  // of the table; not held while one runs
+  std::map<std::uint64_t, std::shared_ptr<Hook>> hooks_;
+  std::uint64_t next_hook_ = 1;
+
   std::atomic<std::uint64_t> retries_{0}, ooms_{0}, syncs_{0}, device_allocs_{0}, device_frees_{0};
   std::atomic<std::uint64_t> moves_{0}, driver_calls_{0}, refused_frees_{0};
   std::atomic<std::uint64_t> segments_{0}, peak_segments_{0};

@@ -108,8 +108,9 @@ class ThreadCache {
   Counters counters;
 
  private:
-  std::atomic<bool> busy_{false};
-  std::atomic<bool> closed_{false};
+  // Apart: a load beside a store that is still on its way waits for it.
+  alignas(8) std::atomic<bool> busy_{false};
+  alignas(8) std::atomic<bool> closed_{false};
   bool has_pool_ = true;
   Shelf* recent_ = nullptr;
   std::vector<std::unique_ptr<Shelf>> shelves_;

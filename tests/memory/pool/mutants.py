@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the pool in one place at a time and asks its tests whether they notice.
 
-usage: mutants.py [--cxx CXX] [--steps N] [--only WORD]
+usage: mutants.py [--cxx CXX] [--steps N] [--only REGEX]
 
 Each mutant is an edit of a copy of core/memory/pool, built with the tests beside this file and run. A
 mutant that every test passes is a hole in the tests: exit 1. Prints a table.
@@ -9,6 +9,7 @@ mutant that every test passes is a hole in the tests: exit 1. Prints a table.
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -73,14 +74,14 @@ MUTANTS = [
     ('neighbours of two owners are merged', 'block_map.cpp',
      '(a.owner == b.owner || a.owner == 0 || b.owner == 0)', 'true'),
     ('the older of two epochs stays', 'block_map.cpp',
-     'node->use = std::max(node->use, neighbour.use);', 'node->use = std::min(node->use, neighbour.use);'),
+     'node.use = std::max(node.use, nodes_[other].use);', 'node.use = std::min(node.use, nodes_[other].use);'),
     ('a merged block is nobody\'s', 'block_map.cpp',
-     '      node->owner = neighbour.owner;\n', ''),
+     'if (nodes_[other].owner != 0) node.owner = nodes_[other].owner;', ''),
     ('the rest of a block is nobody\'s', 'block_map.cpp', '  tail.owner = node.owner;\n', ''),
     ('the rest of a block has no epoch', 'block_map.cpp', '  tail.use = node.use;\n', ''),
     ('a block settles an epoch early', 'block_map.cpp',
      'nodes_[id].use > epoch) return any;', 'nodes_[id].use > epoch + 1) return any;'),
-    ('a merged neighbour is not taken from its bin', 'block_map.cpp', '    leave_bin(other);\n', ''),
+    ('a merged neighbour is not taken from its bin', 'block_map.cpp', '      leave_bin(after);\n', ''),
     ('blocks are never merged', 'block_map.cpp', 'return b.state() == State::Free &&',
      'return false && b.state() == State::Free &&'),
     ('memory in use is merged', 'block_map.cpp', 'return b.state() == State::Free &&',
@@ -88,8 +89,8 @@ MUTANTS = [
     ('holes are not merged', 'block_map.cpp',
      'if (before != kNil && nodes_[before].state() == State::Hole) return absorb_after(before);', ''),
     ('alignment is forgotten', 'block_map.cpp', 'if (alignment > unit_) {', 'if (false) {'),
-    ('a block that is too small fits', 'block_map.cpp',
-     'if (node.bytes < bytes) return false;', 'if (node.bytes + unit_ < bytes) return false;'),
+    ('a block that is too small fits', 'block_map.hpp',
+     'return node.bytes >= bytes &&', 'return node.bytes + unit_ >= bytes &&'),
     ('the place of a block has a hole in it', 'block_map.cpp',
      'std::min(hole_end, align_up(end, granule))', 'std::min(hole_end, end & ~(granule - 1))'),
     ('blocks by age lose one', 'block_map.cpp', '  leave_age(id);\n  const auto put_back', '  const auto put_back'),
@@ -143,7 +144,7 @@ def main():
     environment = dict(os.environ, MINIINFER_FUZZ_STEPS=options.steps, MINIINFER_LOG_LEVEL='off')
     try:
       result = subprocess.run([str(program)], capture_output=True, text=True, env=environment,
-                              timeout=120)
+                              timeout=60)
     except subprocess.TimeoutExpired:
       return 'does not end'
     if result.returncode == 0:
@@ -158,7 +159,7 @@ def main():
     pool = copy / 'core' / 'memory' / 'pool'
     objects = copy / 'objects'
     objects.mkdir()
-    chosen = [('nothing', '', '', '')] + [m for m in MUTANTS if options.only in m[0] + m[1]]
+    chosen = [('nothing', '', '', '')] + [m for m in MUTANTS if re.search(options.only, m[0] + m[1])]
     for name, file, old, new in chosen:
       shutil.rmtree(pool, ignore_errors=True)
       shutil.copytree(POOL, pool)

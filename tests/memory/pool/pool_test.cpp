@@ -89,6 +89,40 @@ TEST_CASE("a block given back on one stream after work on another comes to a thi
   }
 }
 
+TEST_CASE("a stream that waited for another waits again for what that one did later") {
+  OrderedDeviceOptions options = sized(4 * kMiB);
+  options.done_percent = 0;
+  Bench bench(options, uncached());
+  const Stream a = bench.stream(), b = bench.stream();
+  const Block first = bench.take(2 * kMiB, a), second = bench.take(2 * kMiB, a);
+  bench.pool->deallocate(first, a);
+  const Block third = bench.take(2 * kMiB, b);
+  bench.device->touch(a, second);
+  bench.pool->deallocate(second, a);
+  const Block fourth = bench.take(2 * kMiB, b);
+  CHECK(bench.pool->pool_stats().num_sync_all_streams == 0);
+  bench.pool->deallocate(third, b);
+  bench.pool->deallocate(fourth, b);
+}
+
+TEST_CASE("a block that several streams use comes back with the last of them") {
+  OrderedDeviceOptions options = sized(4 * kMiB);
+  options.done_percent = 0;
+  Bench bench(options, uncached());
+  const Stream a = bench.stream(), b = bench.stream(), c = bench.stream(), d = bench.stream();
+  const Block block = bench.take(4 * kMiB, a);
+  for (const Stream other : {b, c}) {
+    bench.device->order(other.handle == b.handle ? a : b, other);
+    bench.device->touch(other, block);
+    bench.pool->record_use(block, other);
+  }
+  bench.pool->deallocate(block, a);
+  bench.device->finish(b);
+  bench.pool->synced(b);
+  const Block next = bench.take(4 * kMiB, d);
+  bench.pool->deallocate(next, d);
+}
+
 TEST_CASE("a request is served that fits what the pool holds once streams are done") {
   for (const std::uint64_t granularity : {64 * kKiB, std::uint64_t{0}}) {
     CAPTURE(granularity);
@@ -399,6 +433,28 @@ TEST_CASE("a limit that is lowered gives back what it can and refuses more") {
   CHECK(bench.device->used() <= 10 * kMiB);
   bench.pool->set_limit(~std::uint64_t{0});
   bench.pool->deallocate(bench.take(200 * kMiB, {}), {});
+}
+
+TEST_CASE("hooks are asked for memory before streams are waited for, and may use the pool") {
+  Bench bench(sized(8 * kMiB)), other(sized(8 * kMiB));
+  const Stream a = bench.stream();
+  std::optional<Block> spare = bench.take(6 * kMiB, {});
+  std::uint64_t asked = 0;
+  const std::uint64_t hook = bench.pool->add_release_hook([&](std::uint64_t bytes) {
+    asked = bytes;
+    if (spare) bench.pool->deallocate(*spare, {});
+    spare.reset();
+    bench.pool->deallocate(bench.take(kMiB, {}), {});
+    other.pool->trim(0);
+  });
+  const Block block = bench.take(4 * kMiB, a);
+  CHECK(asked == 4 * kMiB);
+  CHECK(bench.pool->pool_stats().num_sync_all_streams == 0);
+  bench.pool->remove_release_hook(hook);
+  asked = 0;
+  CHECK(!bench.pool->allocate({.bytes = 16 * kMiB}));
+  CHECK(asked == 0);
+  bench.pool->deallocate(block, a);
 }
 
 TEST_CASE("moved memory makes room where pieces are free and no place is") {
