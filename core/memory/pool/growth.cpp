@@ -265,7 +265,7 @@ NodeId Pool::finish(Growth& growth, const Wanted& wanted, bool whole) noexcept {
     map.shorten(growth.node, growth.end);
     if (growth.has_access) {
       // Nobody has used it, but it is for this stream, whoever has the blocks beside it.
-      map.give(growth.node, wanted.slot, 0);
+      map.give(growth.node, whole ? wanted.slot : StreamOrder::kNobody, 0);
     } else {
       moving_ += growth.end - growth.begin;
     }
