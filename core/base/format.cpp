@@ -1,6 +1,8 @@
 #include "core/base/format.hpp"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdarg>
 #include <cstdio>
 
@@ -74,6 +76,29 @@ std::string printable(std::string_view text, std::size_t limit) {
     text.remove_prefix(length > 0 ? length : 1);
   }
   return out;
+}
+
+std::optional<std::uint64_t> parse_bytes(std::string_view text) {
+  constexpr std::string_view kUnits = "KMGT";
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::string_view unit = text.substr(digits);
+  unsigned shift = 0;
+  if (!unit.empty() && unit != "B") {
+    const std::size_t at = kUnits.find(unit.front());
+    if (at == kUnits.npos || (unit.size() > 1 && unit.substr(1) != "iB")) return std::nullopt;
+    shift = 10 * (static_cast<unsigned>(at) + 1);
+  }
+  const char* const end = text.data() + digits;
+  std::uint64_t whole = 0;
+  const auto [rest, error] = std::from_chars(text.data(), end, whole);
+  if (error != std::errc() || whole >> (63 - shift) != 0) return std::nullopt;
+  std::uint64_t bytes = whole << shift;
+  if (rest == end) return bytes;
+  double fraction = 0;
+  const auto [last, wrong] = std::from_chars(rest, end, fraction);
+  if (wrong != std::errc() || last != end) return std::nullopt;
+  return bytes +
+         static_cast<std::uint64_t>(fraction * static_cast<double>(std::uint64_t{1} << shift));
 }
 
 }  // namespace miniinfer

@@ -190,25 +190,6 @@ void add_tolerances(CLI::App& app, double& rtol, double& atol) {
 
 namespace {
 
-Result<std::uint64_t> parse_size(const std::string& text) {
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  double scale = 1;
-  const std::string unit(end);
-  if (unit == "K" || unit == "KiB")
-    scale = 1024.0;
-  else if (unit == "M" || unit == "MiB")
-    scale = 1048576.0;
-  else if (unit == "G" || unit == "GiB")
-    scale = 1073741824.0;
-  else if (!unit.empty())
-    scale = -1;
-  if (end == text.c_str() || scale < 0 || !(number >= 0) || number * scale > 9e18) {
-    return Status(Code::InvalidArgument, "size " + text + " is not a number with K, M or G");
-  }
-  return static_cast<std::uint64_t>(number * scale);
-}
-
 Result<LoadOptions> parse_load_options(const ModelOptions& options) {
   LoadOptions load;
   static constexpr const char* kPrecisions[] = {"strict", "tf32", "bf16", "fp16"};
@@ -220,8 +201,12 @@ Result<LoadOptions> parse_load_options(const ModelOptions& options) {
     if (equals == std::string::npos) {
       return Status(Code::InvalidArgument, "--mem-limit " + limit + " is not DEVICE=SIZE");
     }
-    Result<std::uint64_t> bytes = parse_size(limit.substr(equals + 1));
-    if (!bytes) return bytes.status();
+    const std::optional<std::uint64_t> bytes =
+        parse_bytes(std::string_view(limit).substr(equals + 1));
+    if (!bytes) {
+      return Status(Code::InvalidArgument,
+                    "--mem-limit " + limit + ": the size is not a number with K, M, G or T");
+    }
     load.limits.push_back({limit.substr(0, equals), *bytes});
   }
   for (const std::string& name : options.no_pass) {
