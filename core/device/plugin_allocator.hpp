@@ -25,6 +25,7 @@ class PluginUpstream final : public MemoryUpstream {
 
   DeviceRecord& record() const noexcept { return record_; }
   const Properties& properties() const noexcept override { return properties_; }
+  Status ready() const noexcept override { return record_.ready(); }
   Result<Block> allocate_raw(std::uint64_t bytes, std::uint64_t alignment,
                              Stream stream) noexcept override;
   void deallocate_raw(const Block& block, Stream stream) noexcept override;

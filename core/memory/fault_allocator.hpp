@@ -25,6 +25,7 @@ class FaultAllocator final : public Allocator {
   void deallocate(Block block, Stream stream) noexcept override;
   MemoryStats stats() const noexcept override { return counter_.read(); }
   MemoryInfo info() const noexcept override { return upstream_->info(); }
+  PoolAllocator* pool() noexcept override { return upstream_->pool(); }
 
  private:
   const AllocatorPtr upstream_;

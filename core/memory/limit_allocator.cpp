@@ -42,6 +42,7 @@ class LimitAllocator final : public Allocator {
   }
 
   MemoryStats stats() const noexcept override { return counter_.read(); }
+  PoolAllocator* pool() noexcept override { return upstream_->pool(); }
 
   MemoryInfo info() const noexcept override {
     MemoryInfo info = upstream_->info();

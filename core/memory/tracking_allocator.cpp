@@ -24,6 +24,7 @@ class TrackingAllocator final : public Allocator {
   }
 
   MemoryStats stats() const noexcept override { return counter_.read(); }
+  PoolAllocator* pool() noexcept override { return upstream_->pool(); }
   MemoryInfo info() const noexcept override { return upstream_->info(); }
 
  private:

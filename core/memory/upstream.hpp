@@ -37,6 +37,9 @@ class MemoryUpstream {
   virtual ~MemoryUpstream() = default;
 
   virtual const Properties& properties() const noexcept = 0;
+  // Ok while memory of the device is good for anything: DEVICE_LOST, FAILED_PRECONDITION in a
+  // process forked after the device was opened. Costs little.
+  virtual Status ready() const noexcept { return {}; }
 
   // Takes at least 1 byte. OUT_OF_MEMORY with asked and free bytes when there is no room.
   virtual Result<Block> allocate_raw(std::uint64_t bytes, std::uint64_t alignment,

@@ -8,8 +8,10 @@
 #include <string>
 #include <utility>
 
+#include "core/memory/allocator_upstream.hpp"
 #include "core/memory/cpu_allocator.hpp"
 #include "core/memory/fault_allocator.hpp"
+#include "core/memory/pool/make_pool.hpp"
 #include "miniinfer/allocator.hpp"
 #include "tests/support/allocator_fuzz.hpp"
 #include "tests/support/oracle.hpp"
@@ -55,11 +57,48 @@ inline AllocatorPtr faulty(AllocatorPtr upstream) {
   return std::make_shared<FaultAllocator>(std::move(upstream));
 }
 
+inline AllocatorPtr pooled(const RawMemory& memory, std::uint64_t thread_cache_bytes) {
+  PoolOptions options;
+  options.thread_cache_bytes = thread_cache_bytes;
+  std::shared_ptr<MemoryUpstream> upstream = memory.upstream;
+  if (!upstream) {
+    upstream = std::make_shared<AllocatorUpstream>(memory.allocator, MemoryKind::Device, nullptr);
+  }
+  return make_pool(std::move(upstream), "a device", options, nullptr);
+}
+
+inline FuzzSubject pool_hooks() {
+  FuzzSubject hooks;
+  hooks.add_stream = [](Allocator& a, Stream s) { CHECK(a.pool()->add_stream(s).ok()); };
+  hooks.remove_stream = [](Allocator& a, Stream s) { a.pool()->remove_stream(s); };
+  hooks.synced = [](Allocator& a, Stream s) { a.pool()->synced(s); };
+  hooks.record_use = [](Allocator& a, const Block& b, Stream s) { a.pool()->record_use(b, s); };
+  hooks.check = [](Allocator& a) { return a.pool()->check(); };
+  hooks.trim = [](Allocator& a) { a.pool()->trim(0); };
+  return hooks;
+}
+
 inline const Policy kPolicies[] = {
     {"raw", [](const RawMemory& memory) { return memory.allocator; }},
     {"limit", [](const RawMemory& memory) { return limited(memory.allocator); }},
     {"tracking", [](const RawMemory& memory) { return tracking_allocator(memory.allocator); }},
     {"fault", [](const RawMemory& memory) { return faulty(memory.allocator); }},
+    {"pool", [](const RawMemory& memory) { return pooled(memory, 0); }, pool_hooks()},
+    {"caching", [](const RawMemory& memory) { return pooled(memory, std::uint64_t{1} << 20); },
+     pool_hooks()},
+    {"tracking over limit over caching",
+     [](const RawMemory& memory) {
+       return tracking_allocator(limited(pooled(memory, std::uint64_t{1} << 20)));
+     },
+     pool_hooks()},
+    {"pool over tracking",
+     [](const RawMemory& memory) {
+       RawMemory tracked = memory;
+       tracked.upstream = std::make_shared<AllocatorUpstream>(tracking_allocator(memory.allocator),
+                                                              MemoryKind::Device, memory.upstream);
+       return pooled(tracked, 0);
+     },
+     pool_hooks()},
     {"tracking over limit over fault",
      [](const RawMemory& memory) { return tracking_allocator(limited(faulty(memory.allocator))); }},
 };

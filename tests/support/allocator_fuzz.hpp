@@ -291,7 +291,9 @@ class AllocatorFuzz {
     const bool flat = oracle_.upstream().properties().flat_address;
     std::string wrong;
     if (block.bytes != bytes) wrong = "its size is not what was asked for";
-    if (((flat ? begin : block.offset) & (alignment - 1)) != 0) wrong = "it is not aligned";
+    const std::uint64_t place = block.host != nullptr ? reinterpret_cast<std::uint64_t>(block.host)
+                                                      : (flat ? begin : block.offset);
+    if ((place & (alignment - 1)) != 0) wrong = "it is not aligned";
     {
       const std::lock_guard lock(mutex_);
       const auto after = live_.lower_bound(begin);

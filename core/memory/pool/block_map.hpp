@@ -24,6 +24,7 @@ struct Range {
   std::uint64_t base = 0;    // added to an offset for alignment: the address, where there is one
   std::uint64_t origin = 0;  // added to an offset for the device: where in the handle it begins
   std::uint64_t bytes = 0;
+  std::uint64_t token = 0;  // of the upstream's block
   NodeId first = kNil;
   std::uint32_t section = 0;  // the owner's number for the map
 };

@@ -26,6 +26,12 @@ constexpr std::uint64_t kAddressesWhereUnknown = std::uint64_t{64} << 30;
 
 Status no_nodes() { return {Code::OutOfMemory, "no host memory to keep books of so many blocks"}; }
 
+// What alignment counts from: the address, as far as there is one.
+std::uint64_t base_of(const Block& block, const MemoryUpstream::Properties& properties) {
+  if (block.host != nullptr) return reinterpret_cast<std::uint64_t>(block.host);
+  return block.offset + (properties.flat_address ? block.handle : 0);
+}
+
 }  // namespace
 
 Status Pool::take_budget(std::uint64_t bytes) noexcept {
@@ -62,7 +68,7 @@ void Pool::open_range(Section& section) noexcept {
   Range range;
   range.handle = addresses->handle;
   range.host = addresses->host;
-  range.base = upstream_->properties().flat_address ? addresses->handle : 0;
+  range.base = base_of(*addresses, upstream_->properties());
   range.bytes = bytes;
   range.section = static_cast<std::uint32_t>(&section - sections_.data());
   {
@@ -311,7 +317,9 @@ Result<NodeId> Pool::grow_segments(const Wanted& wanted) noexcept {
   }
   const std::uint64_t most = upstream_->properties().max_bytes;
   std::uint64_t bytes = std::max(usual, wanted.bytes);
-  if (most != 0) bytes = std::max(std::min(bytes, most & ~(unit_ - 1)), wanted.bytes);
+  // On a small device, no more than a part of what there is.
+  if (most != 0)
+    bytes = std::max(std::min(bytes, most / kSegmentsPerPool & ~(unit_ - 1)), wanted.bytes);
   Status status;
   // What is usual, or else what is needed.
   for (;;) {
@@ -333,9 +341,10 @@ Result<NodeId> Pool::add_segment(const Wanted& wanted, const Block& block) noexc
   Range range;
   range.handle = block.handle;
   range.host = block.host;
-  range.base = block.offset + (upstream_->properties().flat_address ? block.handle : 0);
+  range.base = base_of(block, upstream_->properties());
   range.origin = block.offset;
   range.bytes = block.bytes;
+  range.token = block.token;
   range.section = static_cast<std::uint32_t>(wanted.section - sections_.data());
   {
     const std::lock_guard lock(lock_);
@@ -402,7 +411,8 @@ void Pool::give_segment(const Range& range) noexcept {
   driver_calls_.fetch_add(1, std::memory_order_relaxed);
   device_frees_.fetch_add(1, std::memory_order_relaxed);
   segments_.fetch_sub(1, std::memory_order_relaxed);
-  upstream_->deallocate_raw({range.handle, range.origin, range.bytes, range.host}, Stream{});
+  upstream_->deallocate_raw({range.handle, range.origin, range.bytes, range.host, range.token},
+                            Stream{});
 }
 
 void Pool::release_section(Section& section) noexcept {

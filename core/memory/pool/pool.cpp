@@ -216,6 +216,7 @@ Result<Block> Pool::allocate_shared(const MemoryRequest& request, ThreadCache* c
     return status;
   };
   if (Status status = check_request(request, device_, {kind_}); !status.ok()) return fail(status);
+  if (Status status = upstream_->ready(); !status.ok()) return fail(status);
   if (request.bytes == 0) return Block{};
   const auto lifetime = static_cast<std::size_t>(request.lifetime);
   if (lifetime >= kLifetimes) {
