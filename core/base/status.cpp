@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "miniinfer/pool_allocator.hpp"
+
 namespace miniinfer {
 
 std::string_view to_string(Code code) noexcept {
@@ -41,6 +43,7 @@ struct Status::Rep {
   std::string message;
   std::string hint;
   std::vector<NodeReport> nodes;
+  std::shared_ptr<const MemoryReport> memory = nullptr;
 };
 
 Status::Status(Code code, std::string message, std::string hint, std::vector<NodeReport> nodes) {
@@ -70,7 +73,24 @@ std::string Status::to_string() const {
 
 Status Status::with_context(std::string_view context) const {
   if (!rep_) return {};
-  return {rep_->code, std::string(context) + ": " + rep_->message, rep_->hint, rep_->nodes};
+  Rep rep = *rep_;
+  rep.message = std::string(context) + ": " + rep.message;
+  Status status;
+  status.rep_ = std::make_shared<const Rep>(std::move(rep));
+  return status;
+}
+
+std::shared_ptr<const MemoryReport> Status::memory_report() const noexcept {
+  return rep_ ? rep_->memory : nullptr;
+}
+
+Status Status::with_memory_report(MemoryReport report) const {
+  if (!rep_) return {};
+  Rep rep = *rep_;
+  rep.memory = std::make_shared<const MemoryReport>(std::move(report));
+  Status status;
+  status.rep_ = std::make_shared<const Rep>(std::move(rep));
+  return status;
 }
 
 Error::Error(Status status) : status_(std::move(status)), text_(status_.to_string()) {}

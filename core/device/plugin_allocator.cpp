@@ -7,6 +7,7 @@
 #include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
 #include "core/memory/request.hpp"
+#include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer {
 namespace {
@@ -69,7 +70,8 @@ Status PluginUpstream::not_allocated(miniinfer_code code, std::uint64_t bytes) c
   const Status status = out_of_memory(MemoryRequest{.bytes = bytes}, record_.id, info());
   if (text.empty()) return status;
   return Status(status.code(), std::string(status.message()) + " (" + printable(text, 512) + ")",
-                std::string(status.hint()));
+                std::string(status.hint()))
+      .with_memory_report(*status.memory_report());
 }
 
 Result<Block> PluginUpstream::allocate_raw(std::uint64_t bytes, std::uint64_t alignment,

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "miniinfer/status.hpp"
+
 namespace miniinfer {
 
 // How much memory may be taken: for the process, a device of it, a session on that. Bytes are taken
@@ -46,5 +48,8 @@ class Budget {
   std::atomic<std::uint64_t> limit_;
   std::atomic<std::uint64_t> used_{0};
 };
+
+// LIMIT_EXCEEDED for bytes on a device that a budget refused, in words and as a MemoryReport.
+Status refusal(const Budget& budget, std::uint64_t bytes, const std::string& device);
 
 }  // namespace miniinfer

@@ -1,8 +1,9 @@
 #include <algorithm>
-#include <atomic>
 
 #include "core/base/format.hpp"
+#include "core/memory/budget.hpp"
 #include "core/memory/memory_counter.hpp"
+#include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer {
 namespace {
@@ -10,22 +11,16 @@ namespace {
 class LimitAllocator final : public Allocator {
  public:
   LimitAllocator(AllocatorPtr upstream, std::uint64_t limit, std::string_view name)
-      : upstream_(std::move(upstream)), limit_(limit), name_(name) {}
+      : upstream_(std::move(upstream)), budget_(std::string(name), limit) {}
 
   Result<Block> allocate(const MemoryRequest& request) noexcept override {
-    if (!reserve(request.bytes)) {
+    if (budget_.take(request.bytes) != nullptr) {
       counter_.fail();
-      return Status(Code::LimitExceeded,
-                    "allocation of " + format_bytes(request.bytes) +
-                        (request.tag.empty() ? std::string() : " for " + std::string(request.tag)) +
-                        " on " + name_ + " refused, " +
-                        format_bytes(used_.load(std::memory_order_relaxed)) + " of the " +
-                        format_bytes(limit_) + " allowed in use",
-                    "raise the memory limit or use a smaller batch");
+      return refuse(request);
     }
     Result<Block> block = upstream_->allocate(request);
     if (!block) {
-      used_.fetch_sub(request.bytes, std::memory_order_relaxed);
+      budget_.give(request.bytes);
       counter_.fail();
     } else if (block->handle != 0) {
       counter_.add(block->bytes);
@@ -38,7 +33,7 @@ class LimitAllocator final : public Allocator {
     counter_.subtract(block.bytes);
     const std::uint64_t bytes = block.bytes;
     upstream_->deallocate(block, stream);
-    used_.fetch_sub(bytes, std::memory_order_relaxed);
+    budget_.give(bytes);
   }
 
   MemoryStats stats() const noexcept override { return counter_.read(); }
@@ -46,28 +41,34 @@ class LimitAllocator final : public Allocator {
 
   MemoryInfo info() const noexcept override {
     MemoryInfo info = upstream_->info();
-    const std::uint64_t allowed = limit_ - used_.load(std::memory_order_relaxed);
-    if (info.total_bytes == 0) return {allowed, limit_};
+    const std::uint64_t limit = budget_.limit();
+    const std::uint64_t allowed = limit - budget_.used();
+    if (info.total_bytes == 0) return {allowed, limit};
     info.free_bytes = std::min(info.free_bytes, allowed);
-    info.total_bytes = std::min(info.total_bytes, limit_);
+    info.total_bytes = std::min(info.total_bytes, limit);
     return info;
   }
 
  private:
-  // Takes what fits and nothing else: adding first and looking after would let a request that is
-  // refused push out another that fits.
-  bool reserve(std::uint64_t bytes) noexcept {
-    std::uint64_t used = used_.load(std::memory_order_relaxed);
-    do {
-      if (bytes > limit_ - used) return false;
-    } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-    return true;
+  Status refuse(const MemoryRequest& request) const {
+    MemoryReport report;
+    report.device = report.limit = budget_.name();
+    report.tag = request.tag;
+    report.asked_bytes = request.bytes;
+    report.limit_bytes = budget_.limit();
+    report.limit_used_bytes = budget_.used();
+    return Status(Code::LimitExceeded,
+                  "allocation of " + format_bytes(request.bytes) +
+                      (request.tag.empty() ? std::string() : " for " + std::string(request.tag)) +
+                      " on " + budget_.name() + " refused, " +
+                      format_bytes(report.limit_used_bytes) + " of the " +
+                      format_bytes(report.limit_bytes) + " allowed in use",
+                  "raise the memory limit or use a smaller batch")
+        .with_memory_report(std::move(report));
   }
 
   const AllocatorPtr upstream_;
-  const std::uint64_t limit_;
-  const std::string name_;
-  std::atomic<std::uint64_t> used_{0};  // never more than limit_
+  Budget budget_;
   MemoryCounter counter_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
+#include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer {
 
@@ -43,7 +44,15 @@ Status out_of_memory(const MemoryRequest& request, std::string_view owner, const
   text += info.total_bytes > 0
               ? format_bytes(info.free_bytes) + " of " + format_bytes(info.total_bytes) + " free"
               : "free memory unknown";
-  return {Code::OutOfMemory, std::move(text), "use a smaller batch or free other memory first"};
+  MemoryReport report;
+  report.device = owner;
+  report.tag = request.tag;
+  report.asked_bytes = request.bytes;
+  report.device_free_bytes = info.free_bytes;
+  report.device_total_bytes = info.total_bytes;
+  return Status(Code::OutOfMemory, std::move(text),
+                "use a smaller batch or free other memory first")
+      .with_memory_report(std::move(report));
 }
 
 }  // namespace miniinfer

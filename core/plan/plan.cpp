@@ -162,12 +162,22 @@ class Builder {
       const std::uint64_t arenas =
           static_cast<std::uint64_t>(request_.contexts) * layout_.arenas[d].bytes;
       if (weights + arenas <= limit) continue;
-      return {Code::LimitExceeded,
-              format("%s needs %s of activations in %d contexts beside %s of weights, the limit is "
+      MemoryReport report;
+      report.device = device.device.id();
+      report.tag = "activations";
+      report.asked_bytes = arenas;
+      report.limit = report.device + " (this session)";
+      report.limit_bytes = limit;
+      report.limit_used_bytes = weights;
+      return Status(
+                 Code::LimitExceeded,
+                 format(
+                     "%s needs %s of activations in %d contexts beside %s of weights, the limit is "
                      "%s",
                      std::string(device.device.id()).c_str(), format_bytes(arenas).c_str(),
                      request_.contexts, format_bytes(weights).c_str(), format_bytes(limit).c_str()),
-              "allow more, or run smaller batches"};
+                 "allow more, or run smaller batches")
+          .with_memory_report(std::move(report));
     }
     return {};
   }

@@ -12,6 +12,7 @@
 #include "miniinfer/device.hpp"
 #include "miniinfer/device_context.hpp"
 #include "miniinfer/plugin.hpp"
+#include "miniinfer/pool_allocator.hpp"
 #include "miniinfer/runtime.hpp"
 #include "miniinfer/session.hpp"
 #include "miniinfer/status.hpp"

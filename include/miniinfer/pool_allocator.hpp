@@ -58,6 +58,41 @@ struct PoolStats {
   std::uint64_t num_refused_frees = 0;  // twice, foreign or damaged; each was logged
 };
 
+// Why memory could not be had, in numbers: Status::memory_report() of a request that failed. What
+// was not found out is 0 or empty.
+struct MemoryReport {
+  struct Share {
+    std::string name;
+    std::uint64_t bytes = 0;
+  };
+  struct Step {
+    std::string name;
+    std::uint64_t nanoseconds = 0;
+  };
+
+  std::string device;  // "cuda:0"; "cuda:0/pinned"
+  std::string tag;     // of the request
+  std::uint64_t asked_bytes = 0;
+
+  std::string limit;  // the name of the limit that refused; empty: the device itself
+  std::uint64_t limit_bytes = 0;
+  std::uint64_t limit_used_bytes = 0;
+  std::uint64_t device_free_bytes = 0;
+  std::uint64_t device_total_bytes = 0;
+
+  std::uint64_t reserved_bytes = 0;      // of the device, by the pool
+  std::uint64_t allocated_bytes = 0;     // of them in use
+  std::uint64_t cached_bytes = 0;        // of them kept by threads; counted as in use
+  std::uint64_t largest_free_bytes = 0;  // in one block
+  double fragmentation = 0;              // the part of what is free that is not in that block
+  std::vector<Share> held_back;          // free once work that was queued is done, by stream
+  std::vector<Share> tags;               // in use, by what it was asked for, most first
+  std::vector<Step> steps;               // tried, in their order
+};
+
+// A line for each thing that is known, for people.
+MINIINFER_API std::vector<std::string> to_lines(const MemoryReport& report);
+
 // What a capture's blocks are known by.
 using CaptureId = std::uint64_t;
 

@@ -55,6 +55,8 @@ struct NodeReport {
   std::string reason;  // a phrase: "not implemented"
 };
 
+struct MemoryReport;  // pool_allocator.hpp
+
 // A code, and text where the code is not Ok. One pointer, null for Ok, so success costs nothing.
 // Copies share. [any-thread]
 class [[nodiscard]] MINIINFER_API Status {
@@ -68,11 +70,16 @@ class [[nodiscard]] MINIINFER_API Status {
   std::string_view hint() const noexcept;
   std::span<const NodeReport> nodes() const noexcept;
 
+  // Where memory could not be had: what was asked for, what there is and who has it. Null
+  // elsewhere.
+  std::shared_ptr<const MemoryReport> memory_report() const noexcept;
+
   // "CODE: message; hint", without the nodes.
   std::string to_string() const;
 
   // The same status with "context: " before its message. Ok stays Ok.
   Status with_context(std::string_view context) const;
+  Status with_memory_report(MemoryReport report) const;
 
  private:
   struct Rep;

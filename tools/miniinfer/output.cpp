@@ -74,6 +74,45 @@ std::string safe_text(const char* format, va_list args) {
   return safe;
 }
 
+Json memory_json(const MemoryReport* report) {
+  if (report == nullptr) return nullptr;
+  const auto shares = [](const std::vector<MemoryReport::Share>& list) {
+    Json json = Json::array();
+    for (const auto& share : list) json.push_back({{"name", share.name}, {"bytes", share.bytes}});
+    return json;
+  };
+  Json limit, pool, free, total, steps = Json::array();
+  if (!report->limit.empty()) {
+    limit = {{"name", report->limit},
+             {"bytes", report->limit_bytes},
+             {"used_bytes", report->limit_used_bytes}};
+  }
+  if (report->reserved_bytes != 0) {
+    pool = {{"reserved_bytes", report->reserved_bytes},
+            {"allocated_bytes", report->allocated_bytes},
+            {"cached_bytes", report->cached_bytes},
+            {"largest_free_bytes", report->largest_free_bytes},
+            {"fragmentation", report->fragmentation},
+            {"held_back", shares(report->held_back)},
+            {"tags", shares(report->tags)}};
+  }
+  if (report->device_total_bytes != 0) {
+    free = report->device_free_bytes;
+    total = report->device_total_bytes;
+  }
+  for (const auto& step : report->steps) {
+    steps.push_back({{"name", step.name}, {"duration_ns", step.nanoseconds}});
+  }
+  return {{"device", report->device},
+          {"asked_bytes", report->asked_bytes},
+          {"tag", json_text(report->tag)},
+          {"limit", std::move(limit)},
+          {"device_free_bytes", std::move(free)},
+          {"device_total_bytes", std::move(total)},
+          {"pool", std::move(pool)},
+          {"steps", std::move(steps)}};
+}
+
 }  // namespace
 
 Output::Output() {
@@ -163,6 +202,11 @@ int Output::finish(std::string_view command, const Outcome& outcome) {
       }
       std::fputs(layout(rows, 2).c_str(), stderr);
     }
+    if (const auto report = status.memory_report()) {
+      for (const std::string& text : to_lines(*report)) {
+        std::fprintf(stderr, "  %s\n", printable(text, kMostLine).c_str());
+      }
+    }
   }
   if (json) {
     Json head = {
@@ -177,7 +221,8 @@ int Output::finish(std::string_view command, const Outcome& outcome) {
                {"message", status.message()},
                {"where", json_text(outcome.where)},
                {"hint", json_text(status.hint())},
-               {"nodes", Json::array()}};
+               {"nodes", Json::array()},
+               {"memory", memory_json(status.memory_report().get())}};
       for (const NodeReport& node : status.nodes()) {
         error["nodes"].push_back({{"name", node.name},
                                   {"operator", node.op},

@@ -37,12 +37,7 @@ std::uint64_t base_of(const Block& block, const MemoryUpstream::Properties& prop
 Status Pool::take_budget(std::uint64_t bytes) noexcept {
   const Budget* const refuses = budget_->take(bytes);
   if (refuses == nullptr) return {};
-  return {
-      Code::LimitExceeded,
-      format("%s more for %s: %s are in use of the %s that %s may have",
-             format_bytes(bytes).c_str(), device_.c_str(), format_bytes(refuses->used()).c_str(),
-             format_bytes(refuses->limit()).c_str(), refuses->name().c_str()),
-      "raise the memory limit or use a smaller batch"};
+  return refusal(*refuses, bytes, device_);
 }
 
 Result<NodeId> Pool::grow(const Wanted& wanted, bool sparing) noexcept {

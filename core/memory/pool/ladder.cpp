@@ -17,30 +17,39 @@ Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
     id = take(wanted, BlockMap::kAll);
     return id != kNil;
   };
+  Tried tried;
   std::unique_lock slow(slow_);
   if (look()) return id;  // another thread was here meanwhile
-  if (poll() && look()) return id;
-  if (empty_caches() && look()) return id;
+  if (tried.time("poll", [&] { return poll(); }) && look()) return id;
+  if (tried.time("empty caches", [&] { return empty_caches(); }) && look()) return id;
   // Memory that is moved must not be in use. Waiting for the stream's own work costs what asking
   // the driver for memory often costs, and comes up only where more than enough is reserved.
   if (wants_moves(wanted) && finish_own(wanted.slot) && look()) return id;
-  Result<NodeId> grown = grow(wanted, /*sparing=*/true);
+  Result<NodeId> grown = tried.time("grow", [&] { return grow(wanted, /*sparing=*/true); });
   const Code code = grown.status().code();
   if (code != Code::OutOfMemory && code != Code::LimitExceeded) return grown;
-  id = steal(wanted);
+  id = tried.time("take from other streams", [&] { return steal(wanted); });
   if (id != kNil) return id;
   slow.unlock();
-  const bool called = call_hooks(wanted.bytes);
+  const bool called = tried.time("release hooks", [&] { return call_hooks(wanted.bytes); });
   slow.lock();
   if (called) {
     poll();
     empty_caches();
     if (look()) return id;
   }
-  if (sync_all() && look()) return id;
-  grown = grow(wanted, /*sparing=*/false);
+  if (tried.time("wait for all streams", [&] { return sync_all(); }) && look()) return id;
+  grown = tried.time("move and give back", [&] { return grow(wanted, /*sparing=*/false); });
   if (grown) return grown;
-  return describe_failure(wanted, grown.status());
+  // Among blocks of another lifetime rather than nowhere.
+  Wanted elsewhere = wanted;
+  for (Section& section : sections_) {
+    const std::lock_guard lock(lock_);
+    elsewhere.section = &section;
+    id = take(elsewhere, BlockMap::kAll);
+    if (id != kNil) return id;
+  }
+  return describe_failure(wanted, grown.status(), tried);
 }
 
 std::uint64_t Pool::add_release_hook(ReleaseHook hook) {

@@ -206,8 +206,19 @@ void Pool::prepare(NodeId id, const Wanted& wanted) noexcept {
   node.use = wanted.request->bytes;
   node.tag = wanted.request->lifetime == Lifetime::Transient && !order_.captures(wanted.slot)
                  ? 0
-                 : kTagSpecial;
+                 : static_cast<std::uint16_t>(kTagSpecial | name_tag(wanted.request->tag));
   peak_in_use_ = std::max(peak_in_use_, in_use());
+}
+
+std::uint16_t Pool::name_tag(std::string_view tag) noexcept {
+  constexpr std::uint16_t kMostNames = 255;
+  const auto known = std::find(tags_.begin(), tags_.end(), tag);
+  if (known == tags_.end() && tags_.size() < kMostNames) {
+    tags_.emplace_back(tag);
+    return static_cast<std::uint16_t>(tags_.size() - 1);
+  }
+  if (known == tags_.end() && tags_.size() == kMostNames) tags_.emplace_back("others");
+  return known == tags_.end() ? kMostNames : static_cast<std::uint16_t>(known - tags_.begin());
 }
 
 Result<Block> Pool::allocate_shared(const MemoryRequest& request, ThreadCache* cache) noexcept {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -62,6 +63,9 @@ class Pool final : public PoolAllocator {
   // In a node's tag: it is used by several streams, or is none for a thread's cache.
   static constexpr std::uint16_t kTagUsed = 0x8000;
   static constexpr std::uint16_t kTagSpecial = 0x4000;
+  // The rest: which of tags_ it was asked for with. Transient blocks have none: they pass through
+  // the threads' caches, which look at no names.
+  static constexpr std::uint16_t kTagName = 0x3fff;
   // Of nodes, what moving memory may need between two looks at the table: a block that is taken
   // leaves so many.
   static constexpr std::size_t kMostMoves = 1024;
@@ -99,6 +103,21 @@ class Pool final : public PoolAllocator {
     std::uint64_t alignment;
     std::uint16_t slot;
     Section* section;
+  };
+  // The steps of the ladder that a request came to, with their time.
+  struct Tried {
+    static constexpr std::size_t kMost = 8;
+    std::array<std::pair<const char*, std::uint64_t>, kMost> steps{};
+    std::size_t count = 0;
+
+    template <class Step>
+    auto time(const char* name, Step&& step) {
+      const auto begin = std::chrono::steady_clock::now();
+      auto outcome = step();
+      const auto ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+      if (count < kMost) steps[count++] = {name, static_cast<std::uint64_t>(ns)};
+      return outcome;
+    }
   };
   // Pieces side by side that are taken from where they are, in one node.
   struct Move {
@@ -170,7 +189,9 @@ class Pool final : public PoolAllocator {
   Result<Block> allocate_shared(const MemoryRequest& request, ThreadCache* cache) noexcept;
   void deallocate_shared(const Block& block, Stream stream, ThreadCache* cache) noexcept;
 
-  void prepare(NodeId id, const Wanted& wanted) noexcept;  // with the lock
+  void prepare(NodeId id, const Wanted& wanted) noexcept;      // with the lock
+  std::uint16_t name_tag(std::string_view tag) noexcept;       // with the lock
+  std::vector<MemoryReport::Share> top_tags() const noexcept;  // with the lock
   template <class Which>
   std::vector<ThreadCache*> close_caches(Which&& which) noexcept;  // with slow_
   // With slow_: no thread has blocks of the stream, nor will before its cache is opened again.
@@ -224,7 +245,7 @@ class Pool final : public PoolAllocator {
   Status take_budget(std::uint64_t bytes) noexcept;
 
   // report.cpp
-  Status describe_failure(const Wanted& wanted, const Status& cause) noexcept;
+  Status describe_failure(const Wanted& wanted, const Status& cause, const Tried& tried) noexcept;
 
   const std::shared_ptr<MemoryUpstream> upstream_;
   const std::string device_;
@@ -247,6 +268,7 @@ class Pool final : public PoolAllocator {
   std::unordered_map<NodeId, std::vector<std::uint16_t>> extra_uses_;
   std::unordered_map<CaptureId, Capture> captures_;
   CaptureId next_capture_ = 1;
+  std::vector<std::string> tags_;
   Counters shared_;  // of threads without a cache, and of those that have ended
   std::uint64_t reserved_ = 0, peak_reserved_ = 0, reserved_total_ = 0, released_total_ = 0;
   std::uint64_t moving_ = 0;  // reserved, and neither in use nor free

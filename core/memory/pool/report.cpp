@@ -8,40 +8,72 @@
 
 namespace miniinfer::pool {
 
-Status Pool::describe_failure(const Wanted& wanted, const Status& cause) noexcept {
+Status Pool::describe_failure(const Wanted& wanted, const Status& cause,
+                              const Tried& tried) noexcept {
+  MemoryReport report;
+  if (const auto refused = cause.memory_report()) report = *refused;  // which limit
   const MemoryInfo memory = info();
-  std::uint64_t used = 0, free = 0, largest = 0, reserved = 0;
-  std::string held;
+  report.device = device_;
+  report.tag = wanted.request->tag;
+  report.asked_bytes = wanted.request->bytes;
+  report.device_free_bytes = memory.free_bytes;
+  report.device_total_bytes = memory.total_bytes;
+  for (std::size_t i = 0; i < tried.count; ++i) {
+    report.steps.push_back({tried.steps[i].first, tried.steps[i].second});
+  }
+  for (const ThreadCache* cache : caches_) report.cached_bytes += cache->held_bytes.read();
   {
     const std::lock_guard lock(lock_);
-    used = in_use();
-    reserved = reserved_;
-    free = reserved - used;
+    report.allocated_bytes = in_use();
+    report.reserved_bytes = reserved_;
     for (const Section& section : sections_) {
-      largest = std::max(largest, section.map.largest_free());
+      report.largest_free_bytes = std::max(report.largest_free_bytes, section.map.largest_free());
     }
-    for (std::size_t slot = 1; slot < order_.end(); ++slot) {
+    for (std::uint16_t slot = 1; slot < order_.end(); ++slot) {
       std::uint64_t bytes = 0;
-      for (const Section& section : sections_) {
-        bytes += section.map.owned_bytes(static_cast<std::uint16_t>(slot));
+      for (const Section& section : sections_) bytes += section.map.owned_bytes(slot);
+      for (const Waiting& waiting : waiting_) {
+        if (waiting.owner == slot) bytes += nodes_[waiting.node].bytes;
       }
       if (bytes == 0) continue;
-      held += format("%s%s by stream %p", held.empty() ? "; held back: " : ", ",
-                     format_bytes(bytes).c_str(),
-                     order_.stream(static_cast<std::uint16_t>(slot)).handle);
+      report.held_back.push_back({format("stream %p", order_.stream(slot).handle), bytes});
+    }
+    report.tags = top_tags();
+  }
+  const std::uint64_t free = report.reserved_bytes - report.allocated_bytes;
+  if (free != 0) {
+    report.fragmentation =
+        1.0 - static_cast<double>(report.largest_free_bytes) / static_cast<double>(free);
+  }
+  std::string text = "allocation of " + format_bytes(report.asked_bytes);
+  if (!report.tag.empty()) text += " for " + report.tag;
+  text += format(" on %s failed, the pool has %s in use of %s reserved: %s", device_.c_str(),
+                 format_bytes(report.allocated_bytes).c_str(),
+                 format_bytes(report.reserved_bytes).c_str(), std::string(cause.message()).c_str());
+  return Status(cause.code(), std::move(text), std::string(cause.hint()))
+      .with_memory_report(std::move(report));
+}
+
+std::vector<MemoryReport::Share> Pool::top_tags() const noexcept {
+  constexpr std::size_t kMost = 10;
+  std::vector<MemoryReport::Share> shares;
+  for (const std::string& tag : tags_) shares.push_back({tag.empty() ? "without a name" : tag});
+  shares.push_back({"transient"});
+  for (const Section& section : sections_) {
+    for (const Range& range : section.map.ranges()) {
+      section.map.for_each(range, [&](NodeId, const Node& node) {
+        if (node.state() != State::Live) return;
+        const std::size_t name =
+            (node.tag & kTagSpecial) != 0 ? node.tag & kTagName : shares.size() - 1;
+        shares[name].bytes += node.bytes;
+      });
     }
   }
-  std::string text = "allocation of " + format_bytes(wanted.request->bytes);
-  if (!wanted.request->tag.empty()) text += " for " + std::string(wanted.request->tag);
-  text += format(
-      " on %s failed: the pool has %s in use of %s reserved, its largest free block is "
-      "%s of %s (fragmentation %.0f%%); the device has %s of %s free%s. %s",
-      device_.c_str(), format_bytes(used).c_str(), format_bytes(reserved).c_str(),
-      format_bytes(largest).c_str(), format_bytes(free).c_str(),
-      free == 0 ? 0.0 : 100.0 * (1.0 - static_cast<double>(largest) / static_cast<double>(free)),
-      format_bytes(memory.free_bytes).c_str(), format_bytes(memory.total_bytes).c_str(),
-      held.c_str(), std::string(cause.message()).c_str());
-  return {cause.code(), std::move(text), std::string(cause.hint())};
+  std::erase_if(shares, [](const MemoryReport::Share& share) { return share.bytes == 0; });
+  std::stable_sort(shares.begin(), shares.end(),
+                   [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  if (shares.size() > kMost) shares.resize(kMost);
+  return shares;
 }
 
 MemoryStats Pool::stats() const noexcept {
