@@ -199,14 +199,14 @@ Status Backend::register_memory(OpenDevice& device,
                                 AllocatorTable& table) {
   OpenDevice::Internals& internals = *device.internals;
   const std::string& id = internals.record->id;
-  AllocatorTable::Allocators made;
+  std::vector<AllocatorTable::Memory> made;
   for (const miniinfer_allocator& allocator : allocators) {
     const auto kind = static_cast<MemoryKind>(allocator.kind);
     auto upstream = std::make_shared<PluginUpstream>(
         *internals.record, allocator, device.info.flags, device.handle, internals.api.stream,
         kind == MemoryKind::Device ? virtual_memory(device) : nullptr);
     if (kind == MemoryKind::Device) internals.upstream = upstream;
-    made.emplace_back(kind, std::make_shared<PluginAllocator>(std::move(upstream)));
+    made.push_back({kind, std::make_shared<PluginAllocator>(upstream), upstream});
   }
   if (!internals.upstream) {
     if (!uses_host_memory(device.info)) {
@@ -216,8 +216,8 @@ Status Backend::register_memory(OpenDevice& device,
     // It computes in the host's memory.
     const auto host = std::make_shared<CPUAllocator>(id);
     for (const MemoryKind kind : {MemoryKind::Device, MemoryKind::Host}) {
-      const auto same = [kind](const auto& entry) { return entry.first == kind; };
-      if (std::none_of(made.begin(), made.end(), same)) made.emplace_back(kind, host);
+      const auto same = [kind](const auto& entry) { return entry.kind == kind; };
+      if (std::none_of(made.begin(), made.end(), same)) made.push_back({kind, host});
     }
   }
   if (Status status = table.add_opened(id, std::move(made)); !status.ok()) return status;

@@ -99,10 +99,21 @@ using AllocatorPtr = std::shared_ptr<Allocator>;
 // Which allocator serves which device. Process-wide: needs no session. [any-thread]
 class MINIINFER_API AllocatorFactory {
  public:
-  // The allocator of "cpu:0", "cuda:1", .. A device that was found and not yet opened is opened
-  // now. NOT_FOUND lists the devices there are.
-  static Result<AllocatorPtr> get(std::string_view device, MemoryKind kind = MemoryKind::Device);
-  // Puts yours in its place. FAILED_PRECONDITION once the present one has been handed out.
+  // The allocator of "cpu:0", "cuda:1", ..: the driver's own, where nothing is added. What is to be
+  // put around it follows, the innermost first, each with options where it takes some:
+  //
+  //   "cuda:0/caching"             the pool that sessions and tensors use as well
+  //   "cuda:0/caching?limit=4GiB"  one of its own: limit, slack, thread_cache,
+  //   virtual_memory=on|off "cuda:0/pool"                the same without the threads' caches
+  //   "cuda:0/tracking"            counts for itself
+  //   "cuda:0/limit?bytes=1GiB"    refuses what goes beyond
+  //
+  // as in "cuda:0/caching/limit?bytes=1GiB/tracking". One name gives one object as long as somebody
+  // holds it; whoever does keeps the device open. A device that was found and not yet opened is
+  // opened now. NOT_FOUND lists the devices there are, INVALID_ARGUMENT the presets and options.
+  static Result<AllocatorPtr> get(std::string_view name, MemoryKind kind = MemoryKind::Device);
+  // Puts yours in its place; pools then build on it. FAILED_PRECONDITION once the present one has
+  // been handed out, or a pool was built on it.
   static Status replace(std::string_view device, MemoryKind kind, AllocatorPtr allocator);
   // What is registered, as "cpu:0/device"; a device not opened yet as "cuda:0/pending".
   static std::vector<std::string> registered();

@@ -142,9 +142,12 @@ void for_each_subject(Check&& check) {
       CHECK(oracle.leaks() == "");
     }
   }
-  Subject factory{"the factory's for cpu:0", AllocatorFactory::get("cpu:0").value()};
-  CAPTURE(factory.name);
-  check(factory);
+  for (const char* name : {"cpu:0", "cpu:0/caching", "cpu:0/pool", "cpu:0/tracking/pool",
+                           "cpu:0/caching/limit?bytes=1T/tracking"}) {
+    Subject factory{"the factory's " + std::string(name), AllocatorFactory::get(name).value()};
+    CAPTURE(factory.name);
+    check(factory);
+  }
 }
 
 // A policy as the fuzz wants it.

@@ -18,6 +18,12 @@ constexpr Variable kVariables[] = {
     {"MINIINFER_PLUGINS", "plugins to use, by name with , between; none: only what is built in"},
     {"MINIINFER_PROBE", "the helper that opens a plugin first"},
     {"MINIINFER_CPU_ISA", "lowers the instruction set of cpu: baseline, avx2, avx512"},
+    {"MINIINFER_MEMORY",
+     "options of each device's pool, as in limit=4GiB&slack=1.05; also thread_cache, "
+     "virtual_memory"},
+    {"MINIINFER_MEMORY_LIMIT",
+     "the most memory that all pools of the process may have, and those of a device: "
+     "8GiB,cuda:0=4GiB"},
     {"XDG_CACHE_HOME", "where compiled kernels and verdicts about plugins are kept"},
 };
 
