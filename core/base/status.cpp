@@ -2,8 +2,6 @@
 
 #include <cstdlib>
 
-#include "miniinfer/pool_allocator.hpp"
-
 namespace miniinfer {
 
 std::string_view to_string(Code code) noexcept {
@@ -84,10 +82,10 @@ std::shared_ptr<const MemoryReport> Status::memory_report() const noexcept {
   return rep_ ? rep_->memory : nullptr;
 }
 
-Status Status::with_memory_report(MemoryReport report) const {
+Status Status::with_memory_report(std::shared_ptr<const MemoryReport> report) const {
   if (!rep_) return {};
   Rep rep = *rep_;
-  rep.memory = std::make_shared<const MemoryReport>(std::move(report));
+  rep.memory = std::move(report);
   Status status;
   status.rep_ = std::make_shared<const Rep>(std::move(rep));
   return status;

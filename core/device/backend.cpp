@@ -220,10 +220,22 @@ Status Backend::register_memory(OpenDevice& device,
       if (std::none_of(made.begin(), made.end(), same)) made.push_back({kind, host});
     }
   }
+  // Streams are told to all pools that may be asked for memory in their name.
+  std::vector<MemoryKind> pooled = {MemoryKind::Device};
+  for (const AllocatorTable::Memory& memory : made) {
+    if (memory.kind != MemoryKind::Device && !device.is_inline()) pooled.push_back(memory.kind);
+  }
   if (Status status = table.add_opened(id, std::move(made)); !status.ok()) return status;
-  Result<AllocatorPtr> memory = table.get(id, MemoryKind::Device);
-  if (!memory) return memory.status();
-  device.allocator = *memory;
+  for (const MemoryKind kind : pooled) {
+    Result<AllocatorTable::PoolPtr> pool = table.pool(id, kind);
+    if (!pool) {
+      internals.pools.clear();
+      static_cast<void>(table.remove_opened(id));
+      return pool.status();
+    }
+    internals.pools.push_back(std::move(*pool));
+  }
+  device.allocator = internals.pools.front();
   return {};
 }
 
@@ -241,18 +253,20 @@ Status Backend::close(DeviceRecord& record, AllocatorTable& table) {
     record.set_opened(open, builtin_);
     return status;
   };
-  AllocatorPtr memory = std::move(open->allocator);
+  for (miniinfer_stream* stream : internals.idle_streams) destroy_stream(*open, stream);
+  internals.idle_streams.clear();
   {
-    // The table's must be the last pointers but this one.
-    const std::weak_ptr<Allocator> watch = memory;
-    memory.reset();
+    // The table's must be the last pointers.
+    const std::vector<std::weak_ptr<PoolAllocator>> watch(internals.pools.begin(),
+                                                          internals.pools.end());
+    open->allocator.reset();
+    internals.pools.clear();
     if (Status status = table.remove_opened(record.id); !status.ok()) {
-      open->allocator = watch.lock();
+      for (const auto& pool : watch) internals.pools.push_back(pool.lock());
+      open->allocator = internals.pools.front();
       return put_back(std::move(status));
     }
   }
-  for (miniinfer_stream* stream : internals.idle_streams) internals.stream.destroy(stream);
-  internals.idle_streams.clear();
   internals.api.close(open->handle);
   record.set_opened(nullptr, true);
   record.set_state(DeviceState::Found, "");

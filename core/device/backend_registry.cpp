@@ -65,6 +65,7 @@ struct BackendRegistry::Impl {
       }
     }
     for (Backend* plugin : plugins) plugin->close_unused(AllocatorTable::instance());
+    AllocatorTable::instance().trim_host();
   }
 
   Backend* find_backend(std::string_view name) const {

@@ -23,7 +23,7 @@ class OpenDevice {
   miniinfer_device* handle = nullptr;
   const miniinfer_device_api* api = nullptr;
   miniinfer_device_info info{};
-  AllocatorPtr allocator;  // of MemoryKind::Device
+  AllocatorPtr allocator;  // of MemoryKind::Device: the shared pool
   Device device;
 
   bool is_inline() const { return (info.flags & MINIINFER_DEVICE_INLINE) != 0; }

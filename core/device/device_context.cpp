@@ -13,9 +13,7 @@ struct DeviceContext::Impl {
   miniinfer_stream* stream = nullptr;
 
   ~Impl() {
-    // A lost device's streams are destroyed; those of the parent process are not ours.
-    if (!stream || device->ready().code() == Code::FailedPrecondition) return;
-    device->internals->stream.destroy(stream);
+    if (device) destroy_stream(*device, stream);
   }
 
   static Result<std::unique_ptr<Impl>> make(const Device& device, void* native) {
@@ -29,12 +27,9 @@ struct DeviceContext::Impl {
       return Status(Code::Unsupported,
                     std::string(device.id()) + " works inline and has no streams");
     }
-    const miniinfer_code code =
-        opened.internals->stream.create(opened.handle, 0, native, &impl->stream);
-    if (Status status = opened.check(code, "making a stream"); !status.ok()) {
-      impl->stream = nullptr;
-      return status;
-    }
+    Result<miniinfer_stream*> stream = make_stream(opened, native, "making a stream");
+    if (!stream) return stream.status();
+    impl->stream = *stream;
     return impl;
   }
 };
@@ -84,7 +79,7 @@ Status DeviceContext::sync() {
   const OpenDevice& device = *impl_->device;
   if (Status status = device.ready(); !status.ok()) return status;
   if (!impl_->stream) return {};
-  return device.check(device.internals->stream.sync(impl_->stream), "waiting for a stream");
+  return sync_stream(device, impl_->stream, "waiting for a stream");
 }
 
 Result<bool> DeviceContext::done() {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/base/format.hpp"
+#include "core/memory/allocator_factory.hpp"
 
 namespace miniinfer {
 namespace {
@@ -42,6 +43,71 @@ Status OpenDevice::check(miniinfer_code code, std::string_view what) const {
   return internals->record->check(code, what);
 }
 
+Result<AllocatorPtr> shared_memory(const OpenDevice& device, MemoryKind kind) {
+  Result<AllocatorTable::PoolPtr> pool =
+      AllocatorTable::instance().pool(device.internals->record->id, kind);
+  if (!pool) return pool.status();
+  return AllocatorPtr(std::move(*pool));
+}
+
+Result<miniinfer_stream*> make_stream(const OpenDevice& device, void* native,
+                                      std::string_view what) {
+  if (Status status = device.ready(); !status.ok()) return status;
+  OpenDevice::Internals& internals = *device.internals;
+  miniinfer_stream* stream = nullptr;
+  const miniinfer_code code = internals.stream.create(device.handle, 0, native, &stream);
+  if (Status status = device.check(code, what); !status.ok()) return status;
+  for (const auto& pool : internals.pools) {
+    if (Status status = pool->add_stream({stream}); !status.ok()) {
+      destroy_stream(device, stream);
+      return status;
+    }
+  }
+  return stream;
+}
+
+void destroy_stream(const OpenDevice& device, miniinfer_stream* stream) noexcept {
+  if (stream == nullptr || device.ready().code() == Code::FailedPrecondition) return;
+  OpenDevice::Internals& internals = *device.internals;
+  if (device.ready().ok()) static_cast<void>(sync_stream(device, stream, "waiting for a stream"));
+  for (const auto& pool : internals.pools) pool->remove_stream({stream});
+  internals.stream.destroy(stream);
+}
+
+Status sync_stream(const OpenDevice& device, miniinfer_stream* stream, std::string_view what) {
+  const OpenDevice::Internals& internals = *device.internals;
+  if (Status status = device.check(internals.stream.sync(stream), what); !status.ok()) {
+    return status;
+  }
+  for (const auto& pool : internals.pools) pool->synced({stream});
+  return {};
+}
+
+Result<std::vector<CaptureId>> begin_captures(const OpenDevice& device, miniinfer_stream* stream) {
+  std::vector<CaptureId> captures;
+  for (const auto& pool : device.internals->pools) {
+    Result<CaptureId> capture = pool->begin_capture({stream});
+    if (!capture) {
+      release_captures(device, captures);
+      return capture.status();
+    }
+    captures.push_back(*capture);
+  }
+  return captures;
+}
+
+void end_captures(const OpenDevice& device, std::span<const CaptureId> captures) noexcept {
+  for (std::size_t i = 0; i < captures.size(); ++i) {
+    device.internals->pools[i]->end_capture(captures[i]);
+  }
+}
+
+void release_captures(const OpenDevice& device, std::span<const CaptureId> captures) noexcept {
+  for (std::size_t i = 0; i < captures.size(); ++i) {
+    device.internals->pools[i]->release_capture(captures[i]);
+  }
+}
+
 Result<StreamLease> StreamLease::take(const OpenDevice& device) {
   if (Status status = device.ready(); !status.ok()) return status;
   if (device.is_inline()) return StreamLease(device, nullptr);
@@ -54,10 +120,9 @@ Result<StreamLease> StreamLease::take(const OpenDevice& device) {
       return lease;
     }
   }
-  miniinfer_stream* stream = nullptr;
-  const miniinfer_code code = internals.stream.create(device.handle, 0, nullptr, &stream);
-  if (Status status = device.check(code, "making a stream"); !status.ok()) return status;
-  return StreamLease(device, stream);
+  Result<miniinfer_stream*> stream = make_stream(device, nullptr, "making a stream");
+  if (!stream) return stream.status();
+  return StreamLease(device, *stream);
 }
 
 StreamLease::StreamLease(StreamLease&& other) noexcept
@@ -75,13 +140,13 @@ StreamLease::~StreamLease() {
       return;
     }
   }
-  if (device_->ready().code() != Code::FailedPrecondition) internals.stream.destroy(stream_);
+  destroy_stream(*device_, stream_);
 }
 
 Status StreamLease::sync() {
   if (!stream_) return {};
   if (Status status = device_->ready(); !status.ok()) return status;
-  Status status = device_->check(device_->internals->stream.sync(stream_), "waiting for a stream");
+  Status status = sync_stream(*device_, stream_, "waiting for a stream");
   clean_ = status.ok();
   return status;
 }

@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/device/backend_registry.hpp"
@@ -10,6 +12,7 @@
 #include "miniinfer/abi/ext/draft/graph_capture.h"
 #include "miniinfer/abi/ext/draft/peer_copy.h"
 #include "miniinfer/abi/ext/draft/virtual_memory.h"
+#include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer {
 
@@ -21,10 +24,31 @@ struct OpenDevice::Internals {
   miniinfer_stream_api stream{};
   miniinfer_op_api op{};
   std::shared_ptr<PluginUpstream> upstream;  // of device memory; null where the device has none
+  std::vector<std::shared_ptr<PoolAllocator>>
+      pools;  // the shared ones, by kind; device memory first
 
   std::mutex mutex;
   std::vector<miniinfer_stream*> idle_streams;
 };
+
+// The pool of one kind of the device's memory, which everybody shares. NOT_FOUND where it has none.
+Result<AllocatorPtr> shared_memory(const OpenDevice& device, MemoryKind kind);
+
+// A stream that the device's pools know: memory may be asked for and given back in its name. A
+// `native` one of the vendor's own is wrapped. `what` is for the message of a failure.
+Result<miniinfer_stream*> make_stream(const OpenDevice& device, void* native,
+                                      std::string_view what);
+// Waits for its work, as far as the device still answers. Does nothing for null, and in a process
+// forked after the device was opened: streams of the parent are not ours.
+void destroy_stream(const OpenDevice& device, miniinfer_stream* stream) noexcept;
+// Waits for the stream's work and tells the pools.
+Status sync_stream(const OpenDevice& device, miniinfer_stream* stream, std::string_view what);
+
+// Tells the pools that the stream is being recorded, and gives what their captures are known by.
+Result<std::vector<CaptureId>> begin_captures(const OpenDevice& device, miniinfer_stream* stream);
+void end_captures(const OpenDevice& device, std::span<const CaptureId> captures) noexcept;
+// What was recorded is not replayed any more.
+void release_captures(const OpenDevice& device, std::span<const CaptureId> captures) noexcept;
 
 // A stream for a few calls, taken from those that are idle or made. On an inline device it is null
 // and needs nothing. The holder keeps the device open.

@@ -71,7 +71,7 @@ Status PluginUpstream::not_allocated(miniinfer_code code, std::uint64_t bytes) c
   if (text.empty()) return status;
   return Status(status.code(), std::string(status.message()) + " (" + printable(text, 512) + ")",
                 std::string(status.hint()))
-      .with_memory_report(*status.memory_report());
+      .with_memory_report(status.memory_report());
 }
 
 Result<Block> PluginUpstream::allocate_raw(std::uint64_t bytes, std::uint64_t alignment,

@@ -8,7 +8,7 @@
 
 namespace miniinfer {
 
-// What a name such as "cuda:0/caching?limit=4GiB/tracking" asks for: a device's memory, and what is
+// What a name such as "fake:0/caching?limit=4GiB/tracking" asks for: a device's memory, and what is
 // put around it, the innermost first.
 struct AllocatorSpec {
   enum class Kind { Caching, Pool, Limit, Tracking };

@@ -18,7 +18,7 @@ Status refusal(const Budget& budget, std::uint64_t bytes, const std::string& dev
                        format_bytes(report.limit_used_bytes).c_str(),
                        format_bytes(report.limit_bytes).c_str(), report.limit.c_str()),
                 "raise the memory limit or use a smaller batch")
-      .with_memory_report(std::move(report));
+      .with_memory_report(std::make_shared<const MemoryReport>(std::move(report)));
 }
 
 }  // namespace miniinfer

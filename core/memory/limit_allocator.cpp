@@ -64,7 +64,7 @@ class LimitAllocator final : public Allocator {
                       format_bytes(report.limit_used_bytes) + " of the " +
                       format_bytes(report.limit_bytes) + " allowed in use",
                   "raise the memory limit or use a smaller batch")
-        .with_memory_report(std::move(report));
+        .with_memory_report(std::make_shared<const MemoryReport>(std::move(report)));
   }
 
   const AllocatorPtr upstream_;

@@ -21,7 +21,7 @@ Status read_limits(const std::string& text, MemorySettings& settings) {
     if (!bytes || equals == 0) {
       return {Code::InvalidArgument,
               std::string(kLimits) + ": '" + printable(entry) + "' is no SIZE and no DEVICE=SIZE",
-              "as in 8GiB,cuda:0=4GiB"};
+              "as in 8GiB,fake:0=4GiB"};
     }
     if (!of_device) {
       settings.process_limit = *bytes;

@@ -14,11 +14,11 @@ namespace miniinfer {
 // What the environment says about memory:
 //
 //   MINIINFER_MEMORY=limit=4GiB&slack=1.05     each device's shared pool, as `caching` takes it
-//   MINIINFER_MEMORY_LIMIT=8GiB,cuda:0=4GiB    all pools of the process, those of a device
+//   MINIINFER_MEMORY_LIMIT=8GiB,fake:0=4GiB    all pools of the process, those of a device
 struct MemorySettings {
   PoolOptions pool;
   std::uint64_t process_limit = Budget::kUnlimited;
-  std::vector<std::pair<std::string, std::uint64_t>> device_limits;  // by "cuda:0"
+  std::vector<std::pair<std::string, std::uint64_t>> device_limits;  // by "fake:0"
 
   std::uint64_t limit_of(std::string_view device) const noexcept;
 };

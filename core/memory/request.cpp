@@ -52,7 +52,7 @@ Status out_of_memory(const MemoryRequest& request, std::string_view owner, const
   report.device_total_bytes = info.total_bytes;
   return Status(Code::OutOfMemory, std::move(text),
                 "use a smaller batch or free other memory first")
-      .with_memory_report(std::move(report));
+      .with_memory_report(std::make_shared<const MemoryReport>(std::move(report)));
 }
 
 }  // namespace miniinfer

@@ -15,6 +15,7 @@ Result<std::shared_ptr<DeviceConstant>> ConstantStore::make(const ConstantPtr& c
   MemoryRequest request;
   request.bytes = bytes;
   request.alignment = alignment;
+  request.lifetime = Lifetime::Weights;
   request.tag = tag;
   Result<Storage> storage = Storage::create(allocator_of_(*device), request);
   if (!storage) return storage.status();

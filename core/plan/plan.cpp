@@ -177,7 +177,7 @@ class Builder {
                      std::string(device.device.id()).c_str(), format_bytes(arenas).c_str(),
                      request_.contexts, format_bytes(weights).c_str(), format_bytes(limit).c_str()),
                  "allow more, or run smaller batches")
-          .with_memory_report(std::move(report));
+          .with_memory_report(std::make_shared<const MemoryReport>(std::move(report)));
     }
     return {};
   }

@@ -49,7 +49,7 @@ Status describe_fault(const Plan& plan, const miniinfer_fault& fault) {
 Context::~Context() {
   bound_.clear();  // recordings go before the streams they were made on
   for (std::size_t d = 0; d < streams_.size(); ++d) {
-    if (streams_[d] != nullptr) devices_[d]->api->stream->destroy(streams_[d]);
+    if (streams_[d] != nullptr) destroy_stream(*devices_[d], streams_[d]);
   }
 }
 
@@ -64,14 +64,15 @@ Status Context::open_streams(const Plan& plan) {
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     const OpenDevice& device = *devices_[d];
     if (!plan.used[d] || device.is_inline() || streams_[d] != nullptr) continue;
-    if (Status status = device.ready(); !status.ok()) return status;
-    const miniinfer_code code = device.api->stream->create(device.handle, 0, nullptr, &streams_[d]);
-    if (Status status = device.check(code, "creating a stream"); !status.ok()) return status;
-    Result<AllocatorPtr> pinned = AllocatorFactory::get(device.device.id(), MemoryKind::Pinned);
+    Result<miniinfer_stream*> stream = make_stream(device, nullptr, "creating a stream");
+    if (!stream) return stream.status();
+    streams_[d] = *stream;
+    Result<AllocatorPtr> pinned = shared_memory(device, MemoryKind::Pinned);
     if (!pinned || pinned_faults_[d].bytes() != 0) continue;
     MemoryRequest request;
     request.bytes = sizeof(miniinfer_fault);
     request.kind = MemoryKind::Pinned;
+    request.lifetime = Lifetime::Arena;
     request.tag = "fault block";
     Result<Storage> page = Storage::create(*pinned, request);
     if (!page) return page.status();
@@ -92,6 +93,7 @@ Status Context::grow_arenas(const Plan& plan) {
     MemoryRequest request;
     request.bytes = bytes;
     request.alignment = std::max<std::uint64_t>(64, devices_[d]->info.memory_alignment);
+    request.lifetime = Lifetime::Arena;
     request.tag = "arena";
     Result<Storage> arena = Storage::create(allocator_of_(*devices_[d]), request);
     if (!arena) return arena.status();
@@ -191,6 +193,19 @@ Status Context::prepare(const PlanPtr& plan) {
   return {};
 }
 
+Status Context::grow_staging(const OpenDevice& host, std::uint64_t bytes) {
+  if (staging_.bytes() >= bytes) return {};
+  staging_.reset();
+  MemoryRequest request;
+  request.bytes = bytes;
+  request.lifetime = Lifetime::Staging;
+  request.tag = "staging";
+  Result<Storage> made = Storage::create(host.allocator, request);
+  if (!made) return made.status();
+  staging_ = std::move(*made);
+  return {};
+}
+
 Status Context::transfer(const Plan& plan, const Step& step, std::span<const Block> inputs,
                          std::span<const Block> results) {
   if (step.bytes == 0) return {};
@@ -208,13 +223,19 @@ Status Context::transfer(const Plan& plan, const Step& step, std::span<const Blo
   const bool to_host = target.domain() == "host" || target.is_inline();
   miniinfer_mem on_host = from;
   if (!from_host) {
-    if (!to_host && staging_.size() < step.bytes) staging_.resize(step.bytes);
-    on_host = to_host ? to : host_mem(staging_.data());
+    if (!to_host) {
+      if (Status status = grow_staging(*devices_[plan.host], step.bytes); !status.ok()) {
+        return status;
+      }
+    }
+    on_host = to_host ? to : OpenDevice::mem(staging_.block());
     miniinfer_stream* stream = streams_[step.from_device];
-    miniinfer_code code =
+    const miniinfer_code code =
         source.api->stream->copy(stream, MINIINFER_COPY_DEVICE_TO_HOST, on_host, from, step.bytes);
-    if (code == MINIINFER_OK) code = source.api->stream->sync(stream);
     if (Status status = source.check(code, "copying to the host"); !status.ok()) return status;
+    if (Status status = sync_stream(source, stream, "copying to the host"); !status.ok()) {
+      return status;
+    }
     if (to_host) return {};
   }
   if (to_host) {
@@ -222,12 +243,12 @@ Status Context::transfer(const Plan& plan, const Step& step, std::span<const Blo
     return {};
   }
   miniinfer_stream* stream = streams_[step.device];
-  miniinfer_code code =
+  const miniinfer_code code =
       target.api->stream->copy(stream, MINIINFER_COPY_HOST_TO_DEVICE, to, on_host, step.bytes);
+  Status status = target.check(code, "copying from the host");
   // The host writes over its arena and the staging area before the device may have read them.
-  if (code == MINIINFER_OK && step.from.place != Slot::Input)
-    code = target.api->stream->sync(stream);
-  return target.check(code, "copying from the host");
+  if (!status.ok() || step.from.place == Slot::Input) return status;
+  return sync_stream(target, stream, "copying from the host");
 }
 
 Status Context::copy_results(const Plan& plan, std::span<const Block> inputs,
@@ -294,8 +315,8 @@ Status Context::finish(const Bound& bound) {
       if (!bound.fault_inside[d]) {
         if (Status status = bring_fault(plan, d, &faults_[d]); !status.ok()) return status;
       }
-      const miniinfer_code code = device.api->stream->sync(streams_[d]);
-      if (Status status = device.check(code, "waiting for the run"); !status.ok()) return status;
+      Status status = sync_stream(device, streams_[d], "waiting for the run");
+      if (!status.ok()) return status;
       if (bound.fault_inside[d]) {
         std::memcpy(&faults_[d], pinned_faults_[d].host(), sizeof(miniinfer_fault));
       }
@@ -352,10 +373,9 @@ Status Context::run_stretch(const Bound& bound, Stretch& stretch, const StopChec
 void Context::drain(const Plan& plan) {
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     if (plan.used[d] && streams_[d] != nullptr && !devices_[d]->lost()) {
-      const miniinfer_code code = devices_[d]->api->stream->sync(streams_[d]);
-      if (devices_[d]->check(code, "waiting for a failed run").ok()) continue;
+      if (sync_stream(*devices_[d], streams_[d], "waiting for a failed run").ok()) continue;
       // A stream that failed may never do anything again: the next run has a new one.
-      devices_[d]->api->stream->destroy(std::exchange(streams_[d], nullptr));
+      destroy_stream(*devices_[d], std::exchange(streams_[d], nullptr));
       bound_.clear();
       current_ = nullptr;
     }

@@ -57,6 +57,7 @@ class Context {
   void bind_stretches(Bound& bound);
   miniinfer_mem resolve(const Plan& plan, const Slot& slot, std::span<const Block> inputs,
                         std::span<const Block> results) const;
+  Status grow_staging(const OpenDevice& host, std::uint64_t bytes);
   Status transfer(const Plan& plan, const Step& step, std::span<const Block> inputs,
                   std::span<const Block> results);
   Status copy_results(const Plan& plan, std::span<const Block> inputs,
@@ -79,7 +80,7 @@ class Context {
   std::vector<miniinfer_stream*> streams_;     // by device; null where inline or unused
   std::vector<miniinfer_fault> faults_;        // by device, as brought back
   std::vector<Storage> pinned_faults_;         // by device; empty where it has no such memory
-  std::vector<std::byte> staging_;             // between two devices that share no memory
+  Storage staging_;                            // between two devices that share no memory
   std::vector<std::unique_ptr<Bound>> bound_;  // by plan, the most recent last
   Bound* current_ = nullptr;
   PlanPtr last_;

@@ -52,9 +52,10 @@ class Interpreter {
   const ConstantPtr& value(ValueId id) const { return values_[id]; }
 
  private:
-  Result<Storage> allocate(std::uint64_t bytes) {
+  Result<Storage> allocate(std::uint64_t bytes, Lifetime lifetime = Lifetime::Transient) {
     MemoryRequest request;
     request.bytes = bytes;
+    request.lifetime = lifetime;
     request.tag = "folding";
     return Storage::create(device_.allocator, request);
   }
@@ -116,7 +117,7 @@ class Interpreter {
       const Value& value = graph_.value(id);
       Result<std::uint64_t> bytes = byte_count(value.dtype, *value.shape);
       if (!bytes) return bytes.status();
-      Result<Storage> storage = allocate(*bytes);
+      Result<Storage> storage = allocate(*bytes, Lifetime::Weights);  // most become constants
       if (!storage) return storage.status();
       outputs.push_back(std::make_shared<Storage>(std::move(*storage)));
       args.push_back(OpenDevice::mem(outputs.back()->block()));

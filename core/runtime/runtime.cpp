@@ -51,7 +51,7 @@ ConstantStore::AllocatorOf session_allocators(const std::vector<MemoryLimit>& li
     allocator = tracking_allocator(device.allocator);
     for (const MemoryLimit& limit : limits) {
       if (limit.device == device.device.id()) {
-        allocator = limit_allocator(allocator, limit.bytes, limit.device);
+        allocator = limit_allocator(allocator, limit.bytes, limit.device + " (this session)");
       }
     }
     return allocator;

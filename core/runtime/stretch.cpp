@@ -4,17 +4,27 @@
 #include <string>
 
 #include "core/base/log.hpp"
+#include "core/device/open_device.hpp"
 
 namespace miniinfer {
 
 Stretch::~Stretch() {
-  for (const Recording& recording : recordings_) api_.destroy(recording.graph);
+  for (const Recording& recording : recordings_) drop(recording);
 }
 
-void Stretch::copy_addresses(std::span<const miniinfer_mem> args,
-                             std::vector<miniinfer_mem>& out) const {
-  out.clear();
-  for (const std::uint32_t arg : patched) out.push_back(args[arg]);
+void Stretch::drop(const Recording& recording) {
+  if (recording.graph != nullptr) api_.destroy(recording.graph);
+  release_captures(*device_, recording.captures);
+}
+
+// Allocates nothing once as many were seen as are kept.
+void Stretch::remember(std::span<const miniinfer_mem> args) {
+  if (seen_.size() < kMost) {
+    seen_.emplace_back(patched.size());
+  } else {
+    std::rotate(seen_.begin(), seen_.begin() + 1, seen_.end());
+  }
+  for (std::size_t i = 0; i < patched.size(); ++i) seen_.back()[i] = args[patched[i]];
 }
 
 bool Stretch::same(std::span<const miniinfer_mem> args,
@@ -33,23 +43,33 @@ Stretch::Turn Stretch::next(std::span<const miniinfer_mem> args) {
     std::swap(recordings_[i], recordings_.back());
     return Turn::Replay;
   }
-  if (ran_ && same(args, seen_)) return Turn::Record;
-  copy_addresses(args, seen_);
-  ran_ = true;
-  return Turn::Run;
+  const auto seen = std::find_if(seen_.begin(), seen_.end(),
+                                 [&](const auto& addresses) { return same(args, addresses); });
+  if (seen == seen_.end()) {
+    remember(args);
+    return Turn::Run;
+  }
+  std::rotate(seen, seen + 1, seen_.end());  // the one to record is the last
+  return Turn::Record;
 }
 
 Status Stretch::begin_recording(miniinfer_stream* stream) {
-  const Status status = device_->check(api_.begin(stream), "recording a run");
+  Result<std::vector<CaptureId>> captures = begin_captures(*device_, stream);
+  if (!captures) return captures.status();
+  captures_ = std::move(*captures);
+  Status status = device_->check(api_.begin(stream), "recording a run");
   hopeless_ = !status.ok();
+  if (hopeless_) release_captures(*device_, captures_);
   return status;
 }
 
 bool Stretch::end_recording(miniinfer_stream* stream, bool usable) {
-  miniinfer_graph* graph = nullptr;
-  const Status status = device_->check(api_.end(stream, &graph), "recording a run");
+  Recording made{seen_.back(), nullptr, std::move(captures_)};
+  Status status = device_->ready();  // no call reaches a device that was lost meanwhile
+  if (status.ok()) status = device_->check(api_.end(stream, &made.graph), "recording a run");
+  end_captures(*device_, made.captures);
   if (!status.ok() || !usable) {
-    if (graph != nullptr) api_.destroy(graph);
+    drop(made);
     hopeless_ = true;
     const std::string id(device_->device.id());
     log(MINIINFER_LOG_INFO, id,
@@ -57,10 +77,11 @@ bool Stretch::end_recording(miniinfer_stream* stream, bool usable) {
     return false;
   }
   if (recordings_.size() == kMost) {
-    api_.destroy(recordings_.front().graph);
+    drop(recordings_.front());
     recordings_.erase(recordings_.begin());
   }
-  recordings_.push_back({seen_, graph});
+  recordings_.push_back(std::move(made));
+  seen_.pop_back();
   return true;
 }
 

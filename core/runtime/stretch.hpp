@@ -6,6 +6,7 @@
 
 #include "core/device/backend_registry.hpp"
 #include "miniinfer/abi/ext/draft/graph_capture.h"
+#include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer {
 
@@ -13,7 +14,9 @@ namespace miniinfer {
 //
 // A recording holds addresses. So the first run over some addresses is an ordinary one (it also
 // loads what the device loads lazily), the second records, and later ones replay, until the caller
-// comes with other memory. A few recordings are kept, for callers who take turns between buffers.
+// comes with other memory. A few recordings are kept, and a few tuples of addresses remembered, for
+// callers who take turns between buffers: those who let the runtime make the outputs do so without
+// knowing, as a pool gives memory out again in the order in which it came back.
 // [one-at-a-time]
 class Stretch {
  public:
@@ -41,20 +44,22 @@ class Stretch {
   Status replay(miniinfer_stream* stream);
 
  private:
-  static constexpr std::size_t kMost = 4;
+  static constexpr std::size_t kMost = 4;  // recordings, and addresses remembered
   struct Recording {
     std::vector<miniinfer_mem> addresses;
     miniinfer_graph* graph;
+    std::vector<CaptureId> captures;
   };
 
-  void copy_addresses(std::span<const miniinfer_mem> args, std::vector<miniinfer_mem>& out) const;
+  void drop(const Recording& recording);
+  void remember(std::span<const miniinfer_mem> args);
   bool same(std::span<const miniinfer_mem> args, const std::vector<miniinfer_mem>& addresses) const;
 
   OpenDevicePtr device_;
   const miniinfer_graph_capture& api_;
-  std::vector<Recording> recordings_;  // the one to replay is the last
-  std::vector<miniinfer_mem> seen_;    // the addresses of the run before
-  bool ran_ = false;
+  std::vector<Recording> recordings_;             // the one to replay is the last
+  std::vector<std::vector<miniinfer_mem>> seen_;  // of ordinary runs, the most recent last
+  std::vector<CaptureId> captures_;               // of the recording under way
   bool hopeless_ = false;
 };
 

@@ -53,7 +53,7 @@ Status allocate(Tensor::Impl& impl) {
   AllocatorPtr allocator;
   if (impl.device == Device()) {
     // Once handed out it cannot be replaced, so it need not be looked up again.
-    static const Result<AllocatorPtr> host = AllocatorFactory::get("cpu:0");
+    static const Result<AllocatorPtr> host = AllocatorFactory::get("cpu:0/caching");
     if (!host) return host.status();
     allocator = *host;
   } else {

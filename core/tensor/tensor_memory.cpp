@@ -67,10 +67,11 @@ Status copy_memory(const TensorMemory& dst, const TensorMemory& src, std::uint64
     return copy_now(*src.device, MINIINFER_COPY_DEVICE_TO_HOST, as_host(dst, bytes), src.block,
                     bytes);
   }
-  Result<AllocatorPtr> host = AllocatorFactory::get("cpu:0", MemoryKind::Host);
+  Result<AllocatorPtr> host = AllocatorFactory::get("cpu:0/caching");
   if (!host) return host.status();
   Result<Storage> staging = Storage::create(
-      *host, {.bytes = std::min(bytes, kStagingBytes), .kind = MemoryKind::Host, .tag = "staging"});
+      *host,
+      {.bytes = std::min(bytes, kStagingBytes), .lifetime = Lifetime::Staging, .tag = "staging"});
   if (!staging) return staging.status();
   for (std::uint64_t at = 0; at < bytes; at += kStagingBytes) {
     const std::uint64_t now = std::min(bytes - at, kStagingBytes);

@@ -49,7 +49,8 @@ class MINIINFER_API DeviceContext {
   Result<bool> done();
 
   Device device() const noexcept;
-  // The device's memory.
+  // The pool of the device's memory that everybody shares. It knows the stream: what is given back
+  // in its name is free for others when the work before that is done.
   AllocatorPtr allocator() const noexcept;
   // What MemoryRequest takes. A null handle on a device that works inline.
   Stream stream() const noexcept;

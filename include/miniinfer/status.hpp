@@ -79,7 +79,7 @@ class [[nodiscard]] MINIINFER_API Status {
 
   // The same status with "context: " before its message. Ok stays Ok.
   Status with_context(std::string_view context) const;
-  Status with_memory_report(MemoryReport report) const;
+  Status with_memory_report(std::shared_ptr<const MemoryReport> report) const;
 
  private:
   struct Rep;

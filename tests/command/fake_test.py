@@ -53,7 +53,7 @@ class Fake(Case):
             self.assertGreater(int(found[1]), 0)
 
     def test_a_failed_run_gives_everything_back(self):
-        for plan, code in (("launch#2=fail", INTERNAL), ("copy#2=fail", INTERNAL), ("alloc#2=oom", MEMORY)):
+        for plan, code in (("launch#2=fail", INTERNAL), ("copy#2=fail", INTERNAL), ("alloc#1+=oom", MEMORY)):
             with self.subTest(plan=plan):
                 self.assert_balanced(self.digits(code, "-d", "fake:0", "--log", "info", "--option",
                                                  f"fake.plan={plan}"), some=False)
@@ -91,7 +91,7 @@ class Fake(Case):
         self.digits(OK, *EXPECT, "--option", "fake.devices=2", "-d", "fake:1,cpu")
 
     def test_faults_end_with_the_right_code(self):
-        for plan, code in (("open#1=fail", DEVICE), ("alloc#1=oom", MEMORY), ("stream#1=oom", MEMORY),
+        for plan, code in (("open#1=fail", DEVICE), ("alloc#1+=oom", MEMORY), ("stream#1=oom", MEMORY),
                            ("launch#1=lost", LOST), ("launch#3=lost", LOST), ("run#3=lost", LOST),
                            ("sync#1=lost", LOST), ("copy#1=lost", LOST), ("launch#2=fail", INTERNAL)):
             with self.subTest(plan=plan):

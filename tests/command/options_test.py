@@ -77,6 +77,21 @@ class Shared(Case):
         self.each(USAGE, "--mem-limit", "cpu=much")
         self.each(MEMORY, "--shape", "image=1000x1x8x8", "--mem-limit", "cpu=64K", text="limit")
 
+    def test_memory_is_bounded_by_the_environment(self):
+        for name, value in (("MINIINFER_MEMORY", "limit=1K"), ("MINIINFER_MEMORY_LIMIT", "1K"),
+                            ("MINIINFER_MEMORY_LIMIT", "cpu=1K")):
+            with self.subTest(name=name, value=value):
+                result = run("run", MODEL, *SAMPLES, "-d", "cpu", env={name: value})
+                self.assertEqual(result.returncode, MEMORY, result.stderr)
+                self.assertIn("  refused    by the limit of ", result.stderr)
+        memory = document("run", MODEL, *SAMPLES, "-d", "cpu",
+                          env={"MINIINFER_MEMORY_LIMIT": "1K"})["error"]["memory"]
+        self.assertEqual(memory["limit"]["name"], "this process (MINIINFER_MEMORY_LIMIT)")
+        self.assertEqual(memory["limit"]["bytes"], 1024)
+        result = run("run", MODEL, *SAMPLES, "-d", "cpu", env={"MINIINFER_MEMORY": "limmit=1K"})
+        self.assertNotEqual(result.returncode, OK)
+        self.assertIn("MINIINFER_MEMORY: there is no option 'limmit'", result.stderr)
+
     def test_a_limit_is_checked_before_anything_is_allocated(self):
         # Many GiB of activations.
         self.each(MEMORY, "--shape", "image=16777216x1x8x8", "--mem-limit", "cpu=1M", text="limit is",

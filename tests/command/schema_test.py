@@ -175,7 +175,7 @@ class Schemas(Case):
                      [MODEL, *SAMPLES, "--mem-limit", "cpu=1K"], [MODEL, "-i", "x=zeros"],
                      [MODEL, *SAMPLES, "--plugin", MODEL],
                      [MODEL, *SAMPLES, "-d", "fake:0", "--option", "fake.plan=launch#2=lost"],
-                     [MODEL, *SAMPLES, "-d", "fake:0", "--option", "fake.plan=alloc#1=oom"]):
+                     [MODEL, *SAMPLES, "-d", "fake:0", "--option", "fake.plan=alloc#1+=oom"]):
             for command in ("run", "bench", "compare", "inspect"):
                 if command == "compare" and "-d" not in args:
                     args = [*args, "-d", "cpu,cpu"]

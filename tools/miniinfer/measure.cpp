@@ -73,14 +73,19 @@ Status time_runs(Binding& binding, const BenchOptions& options, Times& times) {
   return {};
 }
 
+// The most that the device's pool had from the driver so far.
+Json reserved_peak(const std::string& device) {
+  const Result<AllocatorPtr> pool = AllocatorFactory::get(device + "/caching");
+  return pool ? Json((*pool)->pool()->pool_stats().reserved_bytes.peak) : Json();
+}
+
 Json to_json(const MemoryPlan& plan) {
   Json json = Json::object();
   for (const DeviceMemory& device : plan.devices) {
-    json[device.device] = {{"weights", device.weights},
-                           {"activations", device.activations},
-                           {"workspace", device.workspace},
-                           {"lower_bound", device.lower_bound},
-                           {"peak", device.peak}};
+    json[device.device] = {
+        {"weights", device.weights},     {"activations", device.activations},
+        {"workspace", device.workspace}, {"lower_bound", device.lower_bound},
+        {"peak", device.peak},           {"reserved_peak", reserved_peak(device.device)}};
   }
   return json;
 }

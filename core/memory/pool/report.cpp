@@ -51,7 +51,7 @@ Status Pool::describe_failure(const Wanted& wanted, const Status& cause,
                  format_bytes(report.allocated_bytes).c_str(),
                  format_bytes(report.reserved_bytes).c_str(), std::string(cause.message()).c_str());
   return Status(cause.code(), std::move(text), std::string(cause.hint()))
-      .with_memory_report(std::move(report));
+      .with_memory_report(std::make_shared<const MemoryReport>(std::move(report)));
 }
 
 std::vector<MemoryReport::Share> Pool::top_tags() const noexcept {
