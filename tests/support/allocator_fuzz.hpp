@@ -289,10 +289,11 @@ class AllocatorFuzz {
     oracle_.note(block, "given", stream);
     const std::uint64_t begin = block.handle + block.offset;
     const bool flat = oracle_.upstream().properties().flat_address;
+    // Where the host reaches it, its address is what is aligned.
+    const std::uint64_t place = block.host != nullptr ? reinterpret_cast<std::uintptr_t>(block.host)
+                                                      : (flat ? begin : block.offset);
     std::string wrong;
     if (block.bytes != bytes) wrong = "its size is not what was asked for";
-    const std::uint64_t place = block.host != nullptr ? reinterpret_cast<std::uint64_t>(block.host)
-                                                      : (flat ? begin : block.offset);
     if ((place & (alignment - 1)) != 0) wrong = "it is not aligned";
     {
       const std::lock_guard lock(mutex_);

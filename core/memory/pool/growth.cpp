@@ -178,6 +178,11 @@ Result<NodeId> Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
   return id;
 }
 
+std::uint64_t Pool::base_of(const Block& block) const noexcept {
+  if (block.host != nullptr) return reinterpret_cast<std::uintptr_t>(block.host);
+  return block.offset + (upstream_->properties().flat_address ? block.handle : 0);
+}
+
 Block Pool::addresses(const Range& range) noexcept {
   return {range.handle, 0, range.bytes, range.host};
 }

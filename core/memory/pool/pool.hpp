@@ -218,6 +218,7 @@ class Pool final : public PoolAllocator {
   Result<NodeId> grow_range(const Wanted& wanted, bool sparing) noexcept;
   // With the lock. Pieces of `bytes` in all: at most, or at least where there are as many.
   std::vector<Move> choose_moves(std::uint64_t bytes, bool at_most) noexcept;
+  std::uint64_t base_of(const Block& block) const noexcept;  // what blocks in it are aligned by
   static Block addresses(const Range& range) noexcept;
   Status map_moved(Growth& growth) noexcept;
   Status map_new(Growth& growth, std::uint64_t bytes) noexcept;
