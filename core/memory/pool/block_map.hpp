@@ -106,6 +106,10 @@ class BlockMap {
   void make_hole(NodeId id) noexcept;
   // Two of one that is Moving; gives the second, which begins at `offset`. Needs a node.
   NodeId divide(NodeId id, std::uint64_t offset) noexcept;
+  // What is Moving takes in the node after it, which is Moving as well.
+  void join(NodeId id) noexcept { absorb_after(id); }
+  // What is Moving is the user's.
+  void hand_over(NodeId id) noexcept { nodes_[id].enter(State::Live); }
   // What is Moving is so from its beginning to `end` only; the rest has no memory. Needs a node.
   void shorten(NodeId id, std::uint64_t end) noexcept;
   // The free blocks of nobody's, the largest first, until `visit(id, node)` says false. It may

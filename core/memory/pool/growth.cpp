@@ -132,6 +132,7 @@ Result<NodeId> Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
     if (place.hole == kNil) return Status(Code::NotFound, "no addresses");
     missing = place.missing_end - place.missing_begin;
     has_moved_ |= reserved_ + missing > spare_target(wanted.bytes);
+    growth.place = place;
     take_beside(growth, place);
     growth.node = growth.section.map.detach(place.hole, place.missing_begin, place.missing_end);
     growth.begin = growth.end = place.missing_begin;
@@ -173,7 +174,6 @@ Result<NodeId> Pool::grow_range(const Wanted& wanted, bool sparing) noexcept {
     budget_->give(fresh - growth.made);
   }
   const NodeId id = finish(growth, wanted, status.ok());
-  if (status.ok() && id == kNil) return no_nodes();
   if (!status.ok()) return status;
   return id;
 }
@@ -265,13 +265,13 @@ NodeId Pool::finish(Growth& growth, const Wanted& wanted, bool whole) noexcept {
   remove_reserved(growth.lost);
   BlockMap& map = growth.section.map;
   growth.section.pieces.insert(growth.pieces.begin(), growth.pieces.end());
+  if (whole) return assemble(growth, wanted);
   if (growth.end == growth.begin) {
     map.make_hole(growth.node);
   } else {
     map.shorten(growth.node, growth.end);
     if (growth.has_access) {
-      // Nobody has used it, but it is for this stream, whoever has the blocks beside it.
-      map.give(growth.node, whole ? wanted.slot : StreamOrder::kNobody, 0);
+      map.give(growth.node, StreamOrder::kNobody, 0);
     } else {
       moving_ += growth.end - growth.begin;
     }
@@ -281,7 +281,31 @@ NodeId Pool::finish(Growth& growth, const Wanted& wanted, bool whole) noexcept {
     moving_ -= nodes_[id].bytes;
     give(id, nodes_[id].owner, nodes_[id].use);
   }
-  return whole ? take(wanted, BlockMap::kAll) : kNil;
+  return kNil;
+}
+
+// The block, of all that was gathered for it; what is over is free.
+NodeId Pool::assemble(Growth& growth, const Wanted& wanted) noexcept {
+  BlockMap& map = growth.section.map;
+  for (const NodeId id : growth.beside) moving_ -= id == kNil ? 0 : nodes_[id].bytes;
+  NodeId id = growth.node;
+  if (growth.beside[1] != kNil) map.join(id);
+  if (growth.beside[0] != kNil) map.join(id = growth.beside[0]);
+  NodeId head = kNil, tail = kNil;
+  if (nodes_[id].offset < growth.place.begin) {
+    head = id;
+    id = map.divide(id, growth.place.begin);
+  }
+  if (nodes_[id].offset + nodes_[id].bytes > growth.place.end) {
+    tail = map.divide(id, growth.place.end);
+  }
+  map.hand_over(id);
+  for (const NodeId rest : {head, tail}) {
+    // Nobody has used it, but the next block of this stream finds it, whoever is beside it.
+    if (rest != kNil) map.give(rest, wanted.slot, 0);
+  }
+  prepare(id, wanted);
+  return id;
 }
 
 void Pool::settle_move(const Move& move) noexcept {

@@ -137,6 +137,7 @@ class Pool final : public PoolAllocator {
     Section& section;
     NodeId node = kNil;
     std::uint64_t begin = 0, end = 0;
+    Place place;  // of the block
     bool has_access = false;
     std::array<NodeId, 2> beside{kNil, kNil};  // free memory before and after it that is needed
     std::vector<Move> moves;
@@ -227,9 +228,10 @@ class Pool final : public PoolAllocator {
   void count_segment() noexcept;
   void take_beside(Growth& growth, const Place& place) noexcept;  // with the lock
   NodeId finish(Growth& growth, const Wanted& wanted, bool whole) noexcept;
-  void settle_move(const Move& move) noexcept;         // with the lock
-  void add_reserved(std::uint64_t bytes) noexcept;     // with the lock
-  void remove_reserved(std::uint64_t bytes) noexcept;  // with the lock
+  NodeId assemble(Growth& growth, const Wanted& wanted) noexcept;  // with the lock
+  void settle_move(const Move& move) noexcept;                     // with the lock
+  void add_reserved(std::uint64_t bytes) noexcept;                 // with the lock
+  void remove_reserved(std::uint64_t bytes) noexcept;              // with the lock
   Result<NodeId> grow_segments(const Wanted& wanted) noexcept;
   Result<NodeId> add_segment(const Wanted& wanted, const Block& block) noexcept;
   void give_segment(const Range& range) noexcept;
