@@ -26,12 +26,6 @@ constexpr std::uint64_t kAddressesWhereUnknown = std::uint64_t{64} << 30;
 
 Status no_nodes() { return {Code::OutOfMemory, "no host memory to keep books of so many blocks"}; }
 
-// What alignment counts from: the address, as far as there is one.
-std::uint64_t base_of(const Block& block, const MemoryUpstream::Properties& properties) {
-  if (block.host != nullptr) return reinterpret_cast<std::uint64_t>(block.host);
-  return block.offset + (properties.flat_address ? block.handle : 0);
-}
-
 }  // namespace
 
 Status Pool::take_budget(std::uint64_t bytes) noexcept {
@@ -63,7 +57,7 @@ void Pool::open_range(Section& section) noexcept {
   Range range;
   range.handle = addresses->handle;
   range.host = addresses->host;
-  range.base = base_of(*addresses, upstream_->properties());
+  range.base = base_of(*addresses);
   range.bytes = bytes;
   range.section = static_cast<std::uint32_t>(&section - sections_.data());
   {
@@ -365,7 +359,7 @@ Result<NodeId> Pool::add_segment(const Wanted& wanted, const Block& block) noexc
   Range range;
   range.handle = block.handle;
   range.host = block.host;
-  range.base = base_of(block, upstream_->properties());
+  range.base = base_of(block);
   range.origin = block.offset;
   range.bytes = block.bytes;
   range.token = block.token;
