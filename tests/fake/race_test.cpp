@@ -50,7 +50,8 @@ TEST_CASE("two streams that write and read one place are a race, whoever runs fi
   on.write(on.a);
   on.read(on.b);
   CHECK_EQ(on.violations(), 1u);
-  CHECK_NE(fake.violation().find("copy, work 1 of stream 2, reads bytes 0 to 64"), std::string::npos);
+  CHECK_NE(fake.violation().find("copy, work 1 of stream 2, reads bytes 0 to 64"),
+           std::string::npos);
   CHECK_NE(fake.violation().find("fill, work 1 of stream 1, writes"), std::string::npos);
 }
 
@@ -111,7 +112,9 @@ TEST_CASE("memory freed at once while work may use it is a race, freed in order 
     fake.free(on.mem, 64, in_order ? on.a : nullptr);
     on.mem = {};
     CHECK_EQ(on.violations(), in_order ? 0u : 1u);
-    if (!in_order) CHECK_NE(fake.violation().find("are freed while fill, work 1 of stream 1, writes it"), std::string::npos);
+    if (!in_order)
+      CHECK_NE(fake.violation().find("are freed while fill, work 1 of stream 1, writes it"),
+               std::string::npos);
   }
 }
 

@@ -35,7 +35,8 @@ enum {
 // another order without gaps: channels-last operands of convolutions ([n, c, spatial..], with 1 as
 // the stride of c), whatever a transposition could be left out for, and in both cases the operands
 // of a pointwise node that follows. Saying no is always right. The weights of a convolution, as all
-// constants, stay row-major: `pack` is the place to turn them. A value whose elements are blocked along an axis (NCHWc) says which axis and how many.
+// constants, stay row-major: `pack` is the place to turn them. A value whose elements are blocked
+// along an axis (NCHWc) says which axis and how many.
 typedef struct miniinfer_value {
   miniinfer_head head;
   miniinfer_dtype dtype;
