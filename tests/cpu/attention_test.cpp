@@ -112,7 +112,7 @@ TEST_CASE("masked, infinite and NaN scores give what the definition says") {
       check(region, c);
       const std::vector<float> y = run(region).as<float>();
       for (const std::size_t row : {0, 2, 3}) {
-        CHECK(nan_to_zero ? y[row * 4] == 0 : std::isnan(y[row * 4]));
+        CHECK((nan_to_zero ? y[row * 4] == 0 : std::isnan(y[row * 4])));
       }
       CHECK(std::isfinite(y[4 * 4]));
     }
