@@ -19,8 +19,9 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 POOL = ROOT / 'core' / 'memory' / 'pool'
-SUPPORT = ['core/platform/asymmetric_fence.cpp', 'core/memory/request.cpp', 'core/base/format.cpp',
-           'core/base/log.cpp', 'core/base/status.cpp', 'tests/support/main.cpp']
+SUPPORT = ['core/platform/asymmetric_fence.cpp', 'core/memory/budget.cpp', 'core/memory/request.cpp',
+           'core/base/format.cpp', 'core/base/log.cpp', 'core/base/status.cpp',
+           'tests/support/main.cpp']
 TESTS = ['tests/memory/pool/parts_test.cpp', 'tests/memory/pool/block_map_test.cpp',
          'tests/memory/pool/pool_test.cpp', 'tests/memory/pool/pool_fuzz_test.cpp']
 
