@@ -241,6 +241,19 @@ Result<std::vector<Input>> gather_inputs(const Session& session, const ModelOpti
   return inputs;
 }
 
+Outcome gather_shapes(const Session& session, const ModelOptions& options,
+                      std::vector<NamedShape>& shapes) {
+  Result<std::vector<NamedShape>> given = parse_shapes(options);
+  if (!given) return Outcome::fail(given.status(), Stage::Usage);
+  shapes = std::move(*given);
+  if (options.inputs.empty() && options.all.empty()) return Outcome::ok();
+  const Result<std::vector<Input>> inputs = gather_inputs(session, options, "zeros");
+  if (!inputs) return input_failure(inputs.status());
+  shapes.clear();
+  for (const Input& input : *inputs) shapes.push_back({input.name, input.tensor.shape()});
+  return Outcome::ok();
+}
+
 Outcome input_failure(const Status& status) {
   const bool file = status.code() == Code::NotFound || status.code() == Code::FailedPrecondition;
   return Outcome::fail(status, file ? Stage::File : Stage::Usage);

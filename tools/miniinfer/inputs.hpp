@@ -21,6 +21,9 @@ struct Input {
 // `made_up` ("random", "zeros"; empty: an error) with the sizes of --shape, free ones 1.
 Result<std::vector<Input>> gather_inputs(const Session& session, const ModelOptions& options,
                                          const std::string& made_up);
+// The shapes to plan for: those of the inputs that are given, or else of --shape.
+Outcome gather_shapes(const Session& session, const ModelOptions& options,
+                      std::vector<NamedShape>& shapes);
 // How a command ends that could not get its inputs.
 Outcome input_failure(const Status& status);
 Json to_json(const std::vector<Input>& inputs);

@@ -135,16 +135,12 @@ Outcome run(const Options& options, Output& output) {
   Result<Loaded> loaded =
       load_model(*runtime, options.model, options.common.devices, output, stage);
   if (!loaded) return Outcome::fail(loaded.status(), stage, path);
-  Result<std::vector<NamedShape>> shapes = parse_shapes(options.model);
-  if (!shapes) return Outcome::fail(shapes.status(), Stage::Usage);
-  if (!options.model.inputs.empty() || !options.model.all.empty()) {
-    const Result<std::vector<Input>> inputs =
-        gather_inputs(loaded->session, options.model, "zeros");
-    if (!inputs) return input_failure(inputs.status());
-    shapes->clear();
-    for (const Input& input : *inputs) shapes->push_back({input.name, input.tensor.shape()});
+  std::vector<NamedShape> shapes;
+  if (Outcome outcome = gather_shapes(loaded->session, options.model, shapes);
+      !outcome.status.ok()) {
+    return outcome;
   }
-  const Result<MemoryPlan> plan = loaded->session.plan(*shapes);
+  const Result<MemoryPlan> plan = loaded->session.plan(shapes);
   if (!plan) {
     output.print("nodes    %d: %s\n", summary->node_count, operators.c_str());
     return Outcome::fail(plan.status(), Stage::Run, path);
@@ -157,7 +153,7 @@ Outcome run(const Options& options, Output& output) {
   for (const TensorSpec& spec : summary->inputs) {
     for (std::size_t i = 0; i < spec.dim_names.size(); ++i) {
       const std::string& name = spec.dim_names[i];
-      if (spec.shape[i] < 0 && !name.empty() && shapes->empty() &&
+      if (spec.shape[i] < 0 && !name.empty() && shapes.empty() &&
           free_sizes.find(printable(name) + "=") == std::string::npos) {
         free_sizes += printable(name) + "=1 ";
       }

@@ -100,16 +100,12 @@ Outcome run(const Options& options, Output& output) {
   Result<Loaded> loaded =
       load_model(*runtime, options.model, options.common.devices, output, stage);
   if (!loaded) return Outcome::fail(loaded.status(), stage, path);
-  Result<std::vector<NamedShape>> shapes = parse_shapes(options.model);
-  if (!shapes) return Outcome::fail(shapes.status(), Stage::Usage);
-  if (!options.model.inputs.empty() || !options.model.all.empty()) {
-    const Result<std::vector<Input>> inputs =
-        gather_inputs(loaded->session, options.model, "zeros");
-    if (!inputs) return input_failure(inputs.status());
-    shapes->clear();
-    for (const Input& input : *inputs) shapes->push_back({input.name, input.tensor.shape()});
+  std::vector<NamedShape> shapes;
+  if (Outcome outcome = gather_shapes(loaded->session, options.model, shapes);
+      !outcome.status.ok()) {
+    return outcome;
   }
-  const Result<MemoryPlan> plan = loaded->session.plan(*shapes);
+  const Result<MemoryPlan> plan = loaded->session.plan(shapes);
   if (!plan) return Outcome::fail(plan.status(), Stage::Run, path);
   output.document["devices"] = Json::array();
   for (const DeviceMemory& memory : plan->devices) {

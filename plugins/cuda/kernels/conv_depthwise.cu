@@ -2,25 +2,12 @@
 // of a row of y, from a row of x held in registers for each row of the window. Bound by the bytes
 // of x and y: rows of x that several rows of y read come from L1.
 
-#include "plugins/cuda/kernels/conv_launch.hpp"
+#include "plugins/cuda/kernels/conv_depthwise.cuh"
 #include "plugins/cuda/kernels/launch.cuh"
 #include "plugins/cuda/kernels/numeric.cuh"
 
 namespace miniinfer::cuda {
 namespace {
-
-constexpr int kOutputs = 4;
-
-// Row lengths and counts are below 2^31; see conv_depthwise_serves.
-struct Depthwise {
-  const void* x;
-  const void* w;
-  const void* bias;
-  const void* residual;
-  void* y;
-  int channels, in_h, in_w, out_h, out_w, pad_h, pad_w, groups_w;  // groups of kOutputs
-  double low, high;
-};
 
 template <class S, int kWindow, int kStride>
 __global__ void __launch_bounds__(kThreads) depthwise(Depthwise s, std::int64_t count) {
@@ -73,22 +60,7 @@ cudaError_t run_depthwise(const Depthwise& s, std::int64_t count, std::int64_t s
 }  // namespace
 
 cudaError_t launch_conv_depthwise(const ConvArgs& args, cudaStream_t stream) {
-  Depthwise s{};
-  s.x = args.x;
-  s.w = args.w;
-  s.bias = args.bias;
-  s.residual = args.residual;
-  s.y = args.y;
-  s.channels = static_cast<int>(args.group);
-  s.in_h = static_cast<int>(args.in[1]);
-  s.in_w = static_cast<int>(args.in[2]);
-  s.out_h = static_cast<int>(args.out[1]);
-  s.out_w = static_cast<int>(args.out[2]);
-  s.pad_h = static_cast<int>(args.pad_begin[1]);
-  s.pad_w = static_cast<int>(args.pad_begin[2]);
-  s.groups_w = (s.out_w + kOutputs - 1) / kOutputs;
-  s.low = args.low;
-  s.high = args.high;
+  const Depthwise s = depthwise_of(args);
   const std::int64_t count = args.batch * args.group * s.out_h * s.groups_w;
   if (count == 0) return cudaSuccess;
   return with_float(args.dtype, [&](auto tag) {

@@ -2,30 +2,16 @@
 // neighbours of a row of y for a vector of channels, each row of the window with its weights in
 // registers. Bound by the bytes of x and y: what several outputs read comes from L1.
 
-#include "plugins/cuda/kernels/conv_launch.hpp"
+#include "plugins/cuda/kernels/conv_depthwise.cuh"
 #include "plugins/cuda/kernels/launch.cuh"
 #include "plugins/cuda/kernels/numeric.cuh"
 
 namespace miniinfer::cuda {
 namespace {
 
-constexpr int kNeighbours = 4;
-
 template <class S, int kWidth>
 struct alignas(sizeof(S) * kWidth) Channels {
   S at[kWidth];
-};
-
-// Row lengths and counts are below 2^31; see conv_depthwise_serves.
-struct DepthwiseLast {
-  const void* x;
-  const void* w;
-  const void* bias;
-  const void* residual;
-  void* y;
-  int channels, in_h, in_w, out_h, out_w, pad_h, pad_w, groups_w;  // groups of kNeighbours
-  std::int64_t w_channel, w_tap;                                   // strides of the weights
-  double low, high;
 };
 
 template <class S, int kWidth, class C>
@@ -36,20 +22,20 @@ __device__ inline void load_channels(const void* base, std::int64_t at, C (&to)[
 }
 
 template <class S, int kWindow, int kStride, int kWidth>
-__global__ void __launch_bounds__(kThreads) depthwise_last(DepthwiseLast s, std::int64_t count) {
+__global__ void __launch_bounds__(kThreads) depthwise_last(Depthwise s, std::int64_t count) {
   using C = typename Number<S>::Compute;
-  constexpr int kSpan = (kNeighbours - 1) * kStride + kWindow;
+  constexpr int kSpan = (kOutputs - 1) * kStride + kWindow;
   const C low = static_cast<C>(s.low), high = static_cast<C>(s.high);
   const int packs = s.channels / kWidth;
   for (std::int64_t i = first_item(); i < count; i += item_step()) {
     const int channel = static_cast<int>(i % packs) * kWidth;
     const std::int64_t place = i / packs;
-    const int ox = static_cast<int>(place % s.groups_w) * kNeighbours;
+    const int ox = static_cast<int>(place % s.groups_w) * kOutputs;
     const std::int64_t row = place / s.groups_w;
     const int oy = static_cast<int>(row % s.out_h);
     const std::int64_t n = row / s.out_h;
     const int first = ox * kStride - s.pad_w;
-    C sum[kNeighbours][kWidth] = {};
+    C sum[kOutputs][kWidth] = {};
     for (int ky = 0; ky < kWindow; ++ky) {
       const int iy = oy * kStride - s.pad_h + ky;
       if (iy < 0 || iy >= s.in_h) continue;
@@ -71,7 +57,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_last(DepthwiseLast s, std:
         C x[kWidth];
         load_channels<S>(s.x, (line + ix) * s.channels + channel, x);
         MINIINFER_UNROLL()
-        for (int o = 0; o < kNeighbours; ++o) {
+        for (int o = 0; o < kOutputs; ++o) {
           const int kx = column - o * kStride;
           if (kx < 0 || kx >= kWindow) continue;
           MINIINFER_UNROLL()
@@ -83,7 +69,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_last(DepthwiseLast s, std:
     if (s.bias != nullptr) load_channels<S>(s.bias, channel, bias);
     const std::int64_t at = ((n * s.out_h + oy) * s.out_w + ox) * s.channels + channel;
     MINIINFER_UNROLL()
-    for (int o = 0; o < kNeighbours; ++o) {
+    for (int o = 0; o < kOutputs; ++o) {
       if (ox + o >= s.out_w) continue;
       const std::int64_t here = at + static_cast<std::int64_t>(o) * s.channels;
       C residual[kWidth] = {};
@@ -101,7 +87,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_last(DepthwiseLast s, std:
 }
 
 template <class S, int kWindow, int kWidth>
-cudaError_t run_depthwise_last(const DepthwiseLast& s, std::int64_t places, std::int64_t stride,
+cudaError_t run_depthwise_last(const Depthwise& s, std::int64_t places, std::int64_t stride,
                                cudaStream_t stream) {
   const std::int64_t count = places * (s.channels / kWidth);
   const dim3 grid(grid_for(count)), block(kThreads);
@@ -113,24 +99,7 @@ cudaError_t run_depthwise_last(const DepthwiseLast& s, std::int64_t places, std:
 }  // namespace
 
 cudaError_t launch_conv_depthwise_last(const ConvArgs& args, cudaStream_t stream) {
-  DepthwiseLast s{};
-  s.x = args.x;
-  s.w = args.w;
-  s.bias = args.bias;
-  s.residual = args.residual;
-  s.y = args.y;
-  s.channels = static_cast<int>(args.group);
-  s.in_h = static_cast<int>(args.in[1]);
-  s.in_w = static_cast<int>(args.in[2]);
-  s.out_h = static_cast<int>(args.out[1]);
-  s.out_w = static_cast<int>(args.out[2]);
-  s.pad_h = static_cast<int>(args.pad_begin[1]);
-  s.pad_w = static_cast<int>(args.pad_begin[2]);
-  s.groups_w = (s.out_w + kNeighbours - 1) / kNeighbours;
-  s.w_channel = args.w_strides[0];
-  s.w_tap = args.w_strides[4];
-  s.low = args.low;
-  s.high = args.high;
+  const Depthwise s = depthwise_of(args);
   const std::int64_t places = args.batch * s.out_h * s.groups_w;
   if (places == 0 || s.channels == 0) return cudaSuccess;
   return with_float(args.dtype, [&](auto tag) {
