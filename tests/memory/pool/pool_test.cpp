@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <latch>
 #include <thread>
 
 #include "core/memory/pool/make_pool.hpp"
@@ -251,8 +252,7 @@ TEST_CASE("a pool that ends gives back what is still in use, and waits for work 
 
 TEST_CASE("threads may end before the pool and after it") {
   std::thread after;
-  std::mutex gate;
-  gate.lock();
+  std::latch filled(1), gone(1);
   {
     Bench bench(sized(64 * kMiB));
     const auto pool = bench.pool;
@@ -265,23 +265,21 @@ TEST_CASE("threads may end before the pool and after it") {
     }).join();
     CHECK(pool->pool_stats().cached_bytes == 0);
     bench.books(0, 0);
-    std::mutex ready;
-    ready.lock();
     after = std::thread([&, pool = pool.get()] {
       for (int i = 0; i < 10; ++i) {
         const Block block = *pool->allocate({.bytes = kMiB});
         pool->deallocate(block, {});
       }
-      ready.unlock();
-      gate.lock();
+      filled.count_down();
+      gone.wait();
     });
-    ready.lock();
+    filled.wait();
     CHECK(bench.pool->pool_stats().cached_bytes > 0);
     CHECK(bench.pool->trim(0) > 0);
     CHECK(bench.pool->pool_stats().cached_bytes == 0);
     CHECK(bench.device->used() == 0);
   }
-  gate.unlock();
+  gone.count_down();
   after.join();
 }
 
