@@ -72,7 +72,10 @@ struct Bench {
     static_cast<void>(pool->add_stream(stream));
   }
   Block take(std::uint64_t bytes) { return *pool->allocate({.bytes = bytes, .stream = stream}); }
-  void pair(std::uint64_t bytes) { pool->deallocate(take(bytes), stream); }
+  void pair(std::uint64_t bytes) {
+    const Result<Block> block = pool->allocate({.bytes = bytes, .stream = stream});
+    pool->deallocate(*block, stream);
+  }
 
   Stream stream{this};
   std::shared_ptr<PoolAllocator> pool;

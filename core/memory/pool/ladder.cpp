@@ -141,7 +141,7 @@ bool Pool::poll() noexcept {
 
 bool Pool::empty_caches() noexcept {
   const std::vector<ThreadCache*> closed =
-      close_caches([](const ThreadCache& cache) { return cache.held_bytes.read() != 0; });
+      close_caches([](const ThreadCache& cache) { return cache.held_bytes() != 0; });
   if (closed.empty()) return false;
   for (ThreadCache* cache : closed) {
     empty(*cache);

@@ -9,6 +9,10 @@ namespace miniinfer::pool {
 using NodeId = std::uint32_t;
 inline constexpr NodeId kNil = ~NodeId{0};
 
+// A node's word above its id: it names the node only until that enters another state.
+using Token = std::uint64_t;
+inline constexpr Token kNoToken = ~Token{0};
+
 enum class State : std::uint8_t {
   Unused,  // no node
   Live,    // the user's
@@ -26,28 +30,36 @@ struct Range;
 struct alignas(64) Node {
   std::uint64_t offset = 0;  // in its range
   std::uint64_t bytes = 0;
-  std::uint64_t use = 0;  // Live: bytes asked for. Free, Held: the epoch of the owner's last use
+  // Live: bytes asked for. Free, Held: the epoch of the owner's last use. Cached: the token of the
+  // next in the magazine.
+  std::uint64_t use = 0;
   Range* range = nullptr;
   NodeId before = kNil, after = kNil;   // by address, in the range
-  NodeId next = kNil, previous = kNil;  // in a bin, or of holes; `next` alone in a magazine
-  NodeId later = kNil, earlier = kNil;  // in its owner's list of free nodes, oldest first
-  std::atomic<std::uint32_t> word{0};   // state, and a number that each state has once
+  NodeId next = kNil, previous = kNil;  // in a bin, or of holes
+  // In its owner's list of free nodes, oldest first. Cached: `later` is how many are below it.
+  NodeId later = kNil, earlier = kNil;
+  std::atomic<std::uint32_t> word{0};  // state, and a number that each state has once
   std::uint16_t owner = 0;  // slot of the stream that used it last; 0: nobody's work needs it
   std::uint16_t tag = 0;
 
-  State state() const noexcept {
-    return static_cast<State>(word.load(std::memory_order_relaxed) & kStateMask);
-  }
-  // A block's token: as long as the node is not given back the word is the same.
+  State state() const noexcept { return state(word.load(std::memory_order_relaxed)); }
+  static State state(std::uint64_t word) noexcept { return static_cast<State>(word & kStateMask); }
   std::uint32_t enter(State state) noexcept {
-    const std::uint32_t now = word.load(std::memory_order_relaxed);
-    const std::uint32_t next_word =
-        (now & ~kStateMask) + kStateMask + 1 + static_cast<std::uint32_t>(state);
+    const std::uint32_t next_word = advance(word.load(std::memory_order_relaxed), state);
     word.store(next_word, std::memory_order_relaxed);
     return next_word;
   }
+  void enter(Token token) noexcept {
+    word.store(static_cast<std::uint32_t>(token >> 32), std::memory_order_relaxed);
+  }
 
   static constexpr std::uint32_t kStateMask = 7;
+  // The word that follows, `by` places up: 32 for that of a token.
+  template <class Word>
+  static constexpr Word advance(Word word, State state, int by = 0) noexcept {
+    return (word & ~(Word{kStateMask} << by)) +
+           (Word{kStateMask + 1 + static_cast<std::uint32_t>(state)} << by);
+  }
 };
 static_assert(sizeof(Node) == 64);
 

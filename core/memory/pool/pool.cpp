@@ -33,17 +33,22 @@ struct OwnCaches {
     std::unique_ptr<ThreadCache> cache;
   };
   std::vector<Entry> entries;
-  std::uint64_t recent_serial = 0;
-  ThreadCache* recent = nullptr;
 
   ~OwnCaches();
 };
 
+// The cache that the thread used last. No pool's serial is 0.
+struct RecentCache {
+  std::uint64_t serial = 0;
+  ThreadCache* cache = nullptr;
+};
+thread_local constinit RecentCache recent_cache __attribute__((tls_model("initial-exec")));
 // Null before a thread's first block and after its end.
 thread_local OwnCaches* own_caches __attribute__((tls_model("initial-exec"))) = nullptr;
 thread_local bool thread_has_ended = false;
 
 OwnCaches::~OwnCaches() {
+  recent_cache = {};
   own_caches = nullptr;
   thread_has_ended = true;
   const std::lock_guard lock(ends());
@@ -82,20 +87,18 @@ Pool::Pool(std::shared_ptr<MemoryUpstream> upstream, std::string device, const P
       sections_{Section(nodes_, unit_, total_free_), Section(nodes_, unit_, total_free_),
                 Section(nodes_, unit_, total_free_), Section(nodes_, unit_, total_free_)} {}
 
-inline ThreadCache* Pool::my_cache() noexcept {
-  OwnCaches* own = own_caches;
-  if (own != nullptr && own->recent_serial == serial_) [[likely]]
-    return own->recent;
+ThreadCache* Pool::my_cache() noexcept {
+  if (recent_cache.serial == serial_) return recent_cache.cache;
   if (options_.thread_cache_bytes == 0) return nullptr;
-  if (own == nullptr && (own = make_own_caches()) == nullptr) return nullptr;
+  OwnCaches* const own = own_caches != nullptr ? own_caches : make_own_caches();
+  if (own == nullptr) return nullptr;
   for (OwnCaches::Entry& entry : own->entries) {
     if (entry.serial != serial_) continue;
-    own->recent_serial = serial_;
-    return own->recent = entry.cache.get();
+    recent_cache = {serial_, entry.cache.get()};
+    return entry.cache.get();
   }
   auto cache = std::make_unique<ThreadCache>();
-  own->recent_serial = serial_;
-  own->recent = cache.get();
+  recent_cache = {serial_, cache.get()};
   {
     const std::lock_guard lock(slow_);
     caches_.push_back(cache.get());
@@ -104,7 +107,7 @@ inline ThreadCache* Pool::my_cache() noexcept {
   std::erase_if(own->entries,
                 [](const OwnCaches::Entry& entry) { return !entry.cache->has_pool(); });
   own->entries.push_back({serial_, this, std::move(cache)});
-  return own->recent;
+  return recent_cache.cache;
 }
 
 std::uint16_t Pool::slot_of(Stream stream) const noexcept {
@@ -112,12 +115,10 @@ std::uint16_t Pool::slot_of(Stream stream) const noexcept {
   return order_.find(stream);
 }
 
-inline Block Pool::hand_out(NodeId id, std::uint64_t requested) const noexcept {
-  const Node& node = nodes_[id];
+inline Block Pool::hand_out(const Node& node, Token token, std::uint64_t requested) const noexcept {
   const Range& range = *node.range;
-  const std::uint64_t word = node.word.load(std::memory_order_relaxed);
   return {range.handle, range.origin + node.offset, requested,
-          range.host == nullptr ? nullptr : range.host + node.offset, word << 32 | (id ^ mark_)};
+          range.host == nullptr ? nullptr : range.host + node.offset, token ^ mark_};
 }
 
 void Pool::refuse_free(const Block& block, const char* why) noexcept {
@@ -129,47 +130,88 @@ void Pool::refuse_free(const Block& block, const char* why) noexcept {
              format_bytes(block.bytes).c_str(), device_.c_str(), why));
 }
 
-inline void Pool::count_allocation(ThreadCache* cache, const Node& node) noexcept {
-  Counters& counters = cache != nullptr ? cache->counters : shared_;
-  counters.allocations.add(1);
-  counters.allocated_bytes.add(node.bytes);
-  counters.requested_bytes.add(node.use);
+inline bool Pool::is_cacheable(const MemoryRequest& request) const noexcept {
+  return request.alignment <= unit_ && is_power_of_two(request.alignment) &&
+         request.kind == kind_ && request.lifetime == Lifetime::Transient &&
+         request.bytes - 1 < options_.thread_cache_bytes;
 }
 
-inline void Pool::count_free(ThreadCache* cache, const Node& node) noexcept {
-  Counters& counters = cache != nullptr ? cache->counters : shared_;
-  counters.frees.add(1);
-  counters.freed_bytes.add(node.bytes);
-  counters.returned_bytes.add(node.use);
+inline Token Pool::pop(ThreadCache& cache, const MemoryRequest& request) noexcept {
+  if (!cache.enter()) return kNoToken;
+  const std::uint64_t bytes = align_up(request.bytes, unit_);
+  const std::uint32_t bin = bin_of(bytes >> unit_shift_);
+  ThreadCache::Shelf* const shelf = cache.recent(shelf_key(request.stream));
+  if (shelf != nullptr && bin < ThreadCache::kCachedBins) [[likely]] {
+    Token token = shelf->heads[bin];
+    if (token != kNoToken) [[likely]] {
+      Node& node = nodes_[static_cast<NodeId>(token)];
+      if (node.bytes == bytes || (node.bytes > bytes && bytes <= kExactAbove)) [[likely]] {
+        token = Node::advance(token, State::Live, 32);
+        shelf->heads[bin] = node.use;
+        node.use = request.bytes;
+        node.enter(token);
+        cache.counters.count_allocation(node.bytes, request.bytes);
+        cache.leave();
+        return token;
+      }
+    }
+  }
+  cache.leave();
+  return kNoToken;
+}
+
+inline bool Pool::push(ThreadCache& cache, Token token, Node& node, Stream stream) noexcept {
+  const std::uint32_t bin = node.tag;
+  if (bin >= ThreadCache::kCachedBins || !cache.enter()) return false;
+  ThreadCache::Shelf* const shelf = cache.recent(shelf_key(stream));
+  if (shelf != nullptr && cache.held_bytes() + node.bytes <= options_.thread_cache_bytes)
+      [[likely]] {
+    const Token below = shelf->heads[bin];
+    const std::uint32_t depth =
+        below == kNoToken ? 0 : nodes_[static_cast<NodeId>(below)].later + 1;
+    if (depth < kMostPerBin) [[likely]] {
+      token = Node::advance(token, State::Cached, 32);
+      cache.counters.count_free(node.bytes, node.use);
+      node.enter(token);
+      node.use = below;
+      node.later = depth;
+      shelf->heads[bin] = token;
+      cache.leave();
+      return true;
+    }
+  }
+  cache.leave();
+  return false;
+}
+
+bool Pool::turn_to(ThreadCache& cache, Stream stream) noexcept {
+  if (!cache.enter()) return false;
+  void* const key = shelf_key(stream);
+  const bool turns = cache.recent(key) == nullptr && cache.shelf(key) != nullptr;
+  cache.leave();
+  return turns;
 }
 
 Result<Block> Pool::allocate(const MemoryRequest& request) noexcept {
-  ThreadCache* const cache = my_cache();
-  if (cache != nullptr && request.alignment <= unit_ && is_power_of_two(request.alignment) &&
-      request.kind == kind_ && request.bytes - 1 < options_.thread_cache_bytes &&
-      request.lifetime == Lifetime::Transient && cache->enter()) [[likely]] {
-    const std::uint64_t bytes = align_up(request.bytes, unit_);
-    const std::uint32_t bin = bin_of(bytes >> unit_shift_);
-    ThreadCache::Shelf* const shelf = cache->shelf(shelf_key(request.stream));
-    if (shelf != nullptr && bin < ThreadCache::kCachedBins) [[likely]] {
-      const NodeId id = shelf->heads[bin];
-      if (id != kNil) [[likely]] {
-        Node& node = nodes_[id];
-        if (node.bytes == bytes || (node.bytes > bytes && bytes <= kExactAbove)) [[likely]] {
-          shelf->heads[bin] = node.next;
-          --shelf->counts[bin];
-          cache->held_bytes.subtract(node.bytes);
-          node.use = request.bytes;
-          node.enter(State::Live);
-          count_allocation(cache, node);
-          cache->leave();
-          return hand_out(id, request.bytes);
-        }
-      }
-    }
-    cache->leave();
+  if (recent_cache.serial == serial_ && is_cacheable(request)) [[likely]] {
+    const Token token = pop(*recent_cache.cache, request);
+    if (token != kNoToken) [[likely]]
+      return hand_out(nodes_[static_cast<NodeId>(token)], token, request.bytes);
   }
-  return allocate_shared(request, cache);
+  return allocate_otherwise(request);
+}
+
+// It is another pool's turn in this thread, or another stream's; or there is no such block.
+Result<Block> Pool::allocate_otherwise(const MemoryRequest& request) noexcept {
+  const bool is_recent = recent_cache.serial == serial_;
+  if (ThreadCache* const cache = my_cache(); cache != nullptr && is_cacheable(request) &&
+                                             (turn_to(*cache, request.stream) || !is_recent)) {
+    const Token token = pop(*cache, request);
+    if (token != kNoToken) {
+      return hand_out(nodes_[static_cast<NodeId>(token)], token, request.bytes);
+    }
+  }
+  return allocate_shared(request);
 }
 
 NodeId Pool::take(const Wanted& wanted, std::uint32_t probes) noexcept {
@@ -204,8 +246,10 @@ NodeId Pool::take_held(const Wanted& wanted) noexcept {
 void Pool::prepare(NodeId id, const Wanted& wanted) noexcept {
   Node& node = nodes_[id];
   node.use = wanted.request->bytes;
-  node.tag = wanted.request->lifetime == Lifetime::Transient && !order_.captures(wanted.slot)
-                 ? 0
+  const std::uint32_t bin = bin_of(node.bytes >> unit_shift_);
+  node.tag = wanted.request->lifetime == Lifetime::Transient && bin < ThreadCache::kCachedBins &&
+                     !order_.captures(wanted.slot)
+                 ? static_cast<std::uint16_t>(bin)
                  : static_cast<std::uint16_t>(kTagSpecial | name_tag(wanted.request->tag));
   peak_in_use_ = std::max(peak_in_use_, in_use());
 }
@@ -221,7 +265,7 @@ std::uint16_t Pool::name_tag(std::string_view tag) noexcept {
   return known == tags_.end() ? kMostNames : static_cast<std::uint16_t>(known - tags_.begin());
 }
 
-Result<Block> Pool::allocate_shared(const MemoryRequest& request, ThreadCache* cache) noexcept {
+Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcept {
   const auto fail = [&](Status status) {
     ooms_.fetch_add(1, std::memory_order_relaxed);
     return status;
@@ -245,7 +289,7 @@ Result<Block> Pool::allocate_shared(const MemoryRequest& request, ThreadCache* c
     const std::lock_guard lock(lock_);
     wanted.slot = slot_of(request.stream);
     if (wanted.slot != StreamOrder::kUnknown) id = take(wanted);
-    if (id != kNil && cache == nullptr) count_allocation(nullptr, nodes_[id]);
+    if (id != kNil) shared_.count_allocation(nodes_[id].bytes, request.bytes);
   }
   if (wanted.slot == StreamOrder::kUnknown) {
     return fail(
@@ -258,66 +302,46 @@ Result<Block> Pool::allocate_shared(const MemoryRequest& request, ThreadCache* c
     Result<NodeId> climbed = climb(wanted);
     if (!climbed) return fail(climbed.status());
     id = *climbed;
-    if (cache == nullptr) {
-      const std::lock_guard lock(lock_);
-      count_allocation(nullptr, nodes_[id]);
-    }
+    const std::lock_guard lock(lock_);
+    shared_.count_allocation(nodes_[id].bytes, request.bytes);
   }
-  if (cache != nullptr) count_allocation(cache, nodes_[id]);
-  return hand_out(id, request.bytes);
-}
-
-inline bool Pool::keep(ThreadCache& cache, NodeId id, Node& node, Stream stream) noexcept {
-  const std::uint32_t bin = bin_of(node.bytes >> unit_shift_);
-  ThreadCache::Shelf* const shelf = cache.shelf(shelf_key(stream));
-  if (shelf == nullptr || bin >= ThreadCache::kCachedBins) return false;
-  if (cache.held_bytes.read() + node.bytes > options_.thread_cache_bytes ||
-      shelf->counts[bin] >= kMostPerBin) {
-    return false;
-  }
-  count_free(&cache, node);
-  node.enter(State::Cached);
-  node.next = shelf->heads[bin];
-  shelf->heads[bin] = id;
-  ++shelf->counts[bin];
-  cache.held_bytes.add(node.bytes);
-  return true;
+  const Node& node = nodes_[id];
+  const Token word = node.word.load(std::memory_order_relaxed);
+  return hand_out(node, word << 32 | id, request.bytes);
 }
 
 void Pool::deallocate(Block block, Stream stream) noexcept {
-  if (block.handle == 0) return;
-  ThreadCache* const cache = my_cache();
-  Node* const node = find_live(block);
-  if (node == nullptr) {
-    return refuse_free(block, "it was given back already, or never came from here");
-  }
-  if (cache != nullptr && node->tag < kTagSpecial && node->bytes <= options_.thread_cache_bytes &&
-      cache->enter()) [[likely]] {
-    const bool kept = keep(*cache, id_of(block), *node, stream);
-    cache->leave();
-    if (kept) [[likely]]
+  if (recent_cache.serial == serial_) [[likely]] {
+    Node* const node = find_live(block);
+    if (node != nullptr && push(*recent_cache.cache, block.token ^ mark_, *node, stream)) [[likely]]
       return;
   }
-  deallocate_shared(block, stream, cache);
+  deallocate_otherwise(block, stream);
 }
 
-void Pool::deallocate_shared(const Block& block, Stream stream, ThreadCache* cache) noexcept {
+void Pool::deallocate_otherwise(Block block, Stream stream) noexcept {
+  if (block.handle == 0) return;
+  const bool is_recent = recent_cache.serial == serial_;
+  ThreadCache* const cache = my_cache();
+  if (cache != nullptr && (turn_to(*cache, stream) || !is_recent)) {
+    Node* const node = find_live(block);
+    if (node != nullptr && push(*cache, block.token ^ mark_, *node, stream)) return;
+  }
   const char* why = nullptr;
-  std::uint16_t slot = 0;
   bool cacheable = false;
   std::uint64_t bytes = 0;
   {
     const std::lock_guard lock(lock_);
     Node* const node = find_live(block);
-    slot = slot_of(stream);
+    const std::uint16_t slot = slot_of(stream);
     if (node == nullptr) {
-      why = "it was given back already";
+      why = "it was given back already, or never came from here";
     } else if (slot == StreamOrder::kUnknown) {
       why = "the pool does not know the stream, and keeps it as in use";
     } else {
-      cacheable = cache != nullptr && node->tag < kTagSpecial;
+      cacheable = cache != nullptr && node->tag < ThreadCache::kCachedBins;
       bytes = node->bytes;
-      count_free(cache, *node);
+      shared_.count_free(bytes, node->use);
       give_back(id_of(block), slot);
     }
   }
@@ -338,11 +362,12 @@ void Pool::make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noe
       if (slot != StreamOrder::kUnknown && order_.captures(slot)) slot = StreamOrder::kUnknown;
     }
     if (slot != StreamOrder::kUnknown) cache.add_shelf(shelf_key(stream), slot);
-  } else if (bin < ThreadCache::kCachedBins && shelf->counts[bin] >= kMostPerBin) {
+  } else if (const Token top = shelf->heads[bin];
+             top != kNoToken && nodes_[static_cast<NodeId>(top)].later + 1 >= kMostPerBin) {
     empty(cache, *shelf, bin);
   } else {
     for (std::uint32_t from = ThreadCache::kCachedBins; from-- > 0;) {
-      if (cache.held_bytes.read() <= options_.thread_cache_bytes / 2) break;
+      if (cache.held_bytes() <= options_.thread_cache_bytes / 2) break;
       for (const auto& other : cache.shelves()) empty(cache, *other, from);
     }
   }
@@ -364,16 +389,15 @@ void Pool::empty(ThreadCache& cache) noexcept {
 void Pool::empty(ThreadCache& cache, ThreadCache::Shelf& shelf, std::uint32_t bin) noexcept {
   // The lock is not kept from others for long.
   constexpr int kAtOnce = 32;
-  while (shelf.heads[bin] != kNil) {
+  while (shelf.heads[bin] != kNoToken) {
     const std::lock_guard lock(lock_);
-    for (int i = 0; i < kAtOnce && shelf.heads[bin] != kNil; ++i) {
-      const NodeId id = shelf.heads[bin];
-      shelf.heads[bin] = nodes_[id].next;
-      cache.held_bytes.subtract(nodes_[id].bytes);
+    for (int i = 0; i < kAtOnce && shelf.heads[bin] != kNoToken; ++i) {
+      const auto id = static_cast<NodeId>(shelf.heads[bin]);
+      shelf.heads[bin] = nodes_[id].use;
+      cache.emptied_bytes.add(nodes_[id].bytes);
       give_back(id, shelf.slot);
     }
   }
-  shelf.counts[bin] = 0;
 }
 
 void Pool::retire(ThreadCache* cache) noexcept {

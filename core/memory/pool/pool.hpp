@@ -60,11 +60,10 @@ class Pool final : public PoolAllocator {
 
  private:
   static constexpr std::size_t kLifetimes = 4;
-  // In a node's tag: it is used by several streams, or is none for a thread's cache.
-  static constexpr std::uint16_t kTagUsed = 0x8000;
+  // A node's tag. Of a transient block its bin, where threads keep such blocks: they look at no
+  // names. Otherwise which of tags_ it was asked for with, and that it is for no thread's cache.
+  static constexpr std::uint16_t kTagUsed = 0x8000;  // by several streams
   static constexpr std::uint16_t kTagSpecial = 0x4000;
-  // The rest: which of tags_ it was asked for with. Transient blocks have none: they pass through
-  // the threads' caches, which look at no names.
   static constexpr std::uint16_t kTagName = 0x3fff;
   // Of nodes, what moving memory may need between two looks at the table: a block that is taken
   // leaves so many.
@@ -148,19 +147,27 @@ class Pool final : public PoolAllocator {
   };
 
   // pool.cpp
-  [[gnu::always_inline]] ThreadCache* my_cache() noexcept;
-  ThreadCache* make_my_cache() noexcept;
+  ThreadCache* my_cache() noexcept;  // makes one
+  // Of the thread's own cache, no lock taken. pop() gives kNoToken where there is no such block on
+  // the shelf that was used last, push() false where there is no room.
+  bool is_cacheable(const MemoryRequest& request) const noexcept;
+  [[gnu::always_inline]] Token pop(ThreadCache& cache, const MemoryRequest& request) noexcept;
+  [[gnu::always_inline]] bool push(ThreadCache& cache, Token token, Node& node,
+                                   Stream stream) noexcept;
+  // The stream's shelf is the one that was used last. False where it was, or there is none.
+  bool turn_to(ThreadCache& cache, Stream stream) noexcept;
   std::uint16_t slot_of(Stream stream) const noexcept;  // with the lock
-  [[gnu::always_inline]] Block hand_out(NodeId id, std::uint64_t requested) const noexcept;
-  // A token is the node's word above its id, which is marked as this pool's in bits that no id
-  // has: another pool's block names no node.
+  [[gnu::always_inline]] Block hand_out(const Node& node, Token token,
+                                        std::uint64_t requested) const noexcept;
+  // A block's token is its node's, marked as this pool's in bits that no id has: another pool's
+  // block names no node.
   NodeId id_of(const Block& block) const noexcept {
     return static_cast<NodeId>(block.token) ^ mark_;
   }
   // Null for what was given back, or never came from here.
-  Node* find_live(const Block& block) const noexcept {
+  [[gnu::always_inline]] Node* find_live(const Block& block) const noexcept {
     Node* const node = nodes_.find(id_of(block));
-    if (node == nullptr || node->state() != State::Live ||
+    if (node == nullptr || Node::state(block.token >> 32) != State::Live ||
         node->word.load(std::memory_order_relaxed) != block.token >> 32 ||
         node->range->origin + node->offset != block.offset || node->range->handle != block.handle) {
       return nullptr;
@@ -169,9 +176,7 @@ class Pool final : public PoolAllocator {
   }
   // With the lock. As many blocks are looked at as block_map.hpp says.
   NodeId take(const Wanted& wanted, std::uint32_t probes = BlockMap::kFew) noexcept;
-  NodeId take_held(const Wanted& wanted) noexcept;  // with the lock
-  [[gnu::always_inline]] void count_allocation(ThreadCache* cache, const Node& node) noexcept;
-  [[gnu::always_inline]] void count_free(ThreadCache* cache, const Node& node) noexcept;
+  NodeId take_held(const Wanted& wanted) noexcept;         // with the lock
   void give_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
   void hold_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
   // With the lock: free, as what `slot` used last up to `epoch`.
@@ -179,16 +184,15 @@ class Pool final : public PoolAllocator {
     if (order_.done(slot) >= epoch) slot = StreamOrder::kNobody;
     sections_[nodes_[id].range->section].map.give(id, slot, epoch);
   }
-  [[gnu::always_inline]] bool keep(ThreadCache& cache, NodeId id, Node& node,
-                                   Stream stream) noexcept;
   // From inside the cache's door, or while it is closed.
   void empty(ThreadCache& cache) noexcept;
   void empty(ThreadCache& cache, ThreadCache::Shelf& shelf, std::uint32_t bin) noexcept;
   void make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noexcept;
   void* shelf_key(Stream stream) const noexcept { return ordered_ ? stream.handle : nullptr; }
   void refuse_free(const Block& block, const char* why) noexcept;
-  Result<Block> allocate_shared(const MemoryRequest& request, ThreadCache* cache) noexcept;
-  void deallocate_shared(const Block& block, Stream stream, ThreadCache* cache) noexcept;
+  [[gnu::noinline]] Result<Block> allocate_otherwise(const MemoryRequest& request) noexcept;
+  Result<Block> allocate_shared(const MemoryRequest& request) noexcept;
+  [[gnu::noinline]] void deallocate_otherwise(Block block, Stream stream) noexcept;
 
   void prepare(NodeId id, const Wanted& wanted) noexcept;      // with the lock
   std::uint16_t name_tag(std::string_view tag) noexcept;       // with the lock
@@ -272,7 +276,7 @@ class Pool final : public PoolAllocator {
   std::unordered_map<CaptureId, Capture> captures_;
   CaptureId next_capture_ = 1;
   std::vector<std::string> tags_;
-  Counters shared_;  // of threads without a cache, and of those that have ended
+  Counters shared_;  // what went over no thread's shelves, and of threads that have ended
   std::uint64_t reserved_ = 0, peak_reserved_ = 0, reserved_total_ = 0, released_total_ = 0;
   std::uint64_t moving_ = 0;  // reserved, and neither in use nor free
   std::uint64_t peak_in_use_ = 0;

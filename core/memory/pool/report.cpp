@@ -21,7 +21,7 @@ Status Pool::describe_failure(const Wanted& wanted, const Status& cause,
   for (std::size_t i = 0; i < tried.count; ++i) {
     report.steps.push_back({tried.steps[i].first, tried.steps[i].second});
   }
-  for (const ThreadCache* cache : caches_) report.cached_bytes += cache->held_bytes.read();
+  for (const ThreadCache* cache : caches_) report.cached_bytes += cache->held_bytes();
   {
     const std::lock_guard lock(lock_);
     report.allocated_bytes = in_use();
@@ -92,7 +92,7 @@ PoolStats Pool::pool_stats() const noexcept {
   PoolStats stats;
   const std::lock_guard slow(slow_);
   const std::lock_guard lock(lock_);
-  for (const ThreadCache* cache : caches_) stats.cached_bytes += cache->held_bytes.read();
+  for (const ThreadCache* cache : caches_) stats.cached_bytes += cache->held_bytes();
   // What was taken after what was given back: no reader sees more of the second.
   sum.add_frees(shared_);
   for (const ThreadCache* cache : caches_) sum.add_frees(cache->counters);

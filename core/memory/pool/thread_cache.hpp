@@ -31,6 +31,16 @@ struct Counters {
   OwnedCounter allocated_bytes, freed_bytes;     // as cut
   OwnedCounter requested_bytes, returned_bytes;  // as asked for
 
+  [[gnu::always_inline]] void count_allocation(std::uint64_t bytes, std::uint64_t asked) noexcept {
+    allocations.add(1);
+    allocated_bytes.add(bytes);
+    requested_bytes.add(asked);
+  }
+  [[gnu::always_inline]] void count_free(std::uint64_t bytes, std::uint64_t asked) noexcept {
+    frees.add(1);
+    freed_bytes.add(bytes);
+    returned_bytes.add(asked);
+  }
   void add_allocations(const Counters& other) noexcept {
     allocations.add(other.allocations.read());
     allocated_bytes.add(other.allocated_bytes.read());
@@ -50,15 +60,13 @@ class ThreadCache {
  public:
   static constexpr std::uint32_t kCachedBins = 19 * kBinsPerOctave;
 
-  // The blocks that one stream's work used last, in a list for each size. Heads and counts lie
-  // apart: two small stores side by side that are read as one stall.
+  // The blocks that one stream's work used last, in a list for each size.
   struct Shelf {
     void* stream = nullptr;
     std::uint16_t slot = 0;
-    std::array<NodeId, kCachedBins> heads;
-    std::array<std::uint32_t, kCachedBins> counts{};
+    std::array<Token, kCachedBins> heads;
 
-    Shelf() { heads.fill(kNil); }
+    Shelf() { heads.fill(kNoToken); }
   };
 
   // The owner's door. False while somebody else is inside.
@@ -80,10 +88,12 @@ class ThreadCache {
   }
   void open() noexcept { closed_.store(false, std::memory_order_release); }
 
-  // Inside only. Null where the stream has no shelf.
+  // Inside only. The shelf that was asked for last, if it is the stream's; null otherwise.
+  Shelf* recent(void* stream) noexcept {
+    return recent_ != nullptr && recent_->stream == stream ? recent_ : nullptr;
+  }
+  // Null where the stream has no shelf.
   Shelf* shelf(void* stream) noexcept {
-    if (recent_ != nullptr && recent_->stream == stream) [[likely]]
-      return recent_;
     for (const std::unique_ptr<Shelf>& shelf : shelves_) {
       if (shelf->stream == stream) return recent_ = shelf.get();
     }
@@ -104,8 +114,15 @@ class ThreadCache {
   void forget_pool() noexcept { has_pool_ = false; }
   bool has_pool() const noexcept { return has_pool_; }
 
-  OwnedCounter held_bytes;
-  Counters counters;
+  // On the shelves.
+  std::uint64_t held_bytes() const noexcept {
+    // What left them first: no reader sees more of it.
+    const std::uint64_t left = counters.allocated_bytes.read() + emptied_bytes.read();
+    return counters.freed_bytes.read() - left;
+  }
+
+  Counters counters;           // what went over the shelves
+  OwnedCounter emptied_bytes;  // what was put among the pool's free blocks
 
  private:
   // Apart: a load beside a store that is still on its way waits for it.

@@ -70,7 +70,7 @@ MUTANTS = [
     ('a block is given in the epoch before', 'pool.cpp',
      'give(id, slot, order_.epoch(slot));', 'give(id, slot, order_.epoch(slot) - 1);'),
     ('a block taken from a cache is of any stream', 'pool.cpp',
-     'cache->shelf(shelf_key(request.stream));', 'cache->shelves().empty() ? nullptr : cache->shelves()[0].get();'),
+     'cache.recent(shelf_key(request.stream));', 'cache.shelves().empty() ? nullptr : cache.shelves()[0].get();'),
     # Books.
     ('neighbours of two owners are merged', 'block_map.cpp',
      '(a.owner == b.owner || a.owner == 0 || b.owner == 0)', 'true'),
@@ -109,7 +109,8 @@ MUTANTS = [
     ('a pool ends while work is in flight', 'pool.cpp', '    sync_all();\n', ''),
     ('a free is believed that names no block', 'pool.hpp',
      'node->word.load(std::memory_order_relaxed) != block.token >> 32 ||', ''),
-    ('a cached block is counted twice', 'pool.cpp', 'cache->held_bytes.subtract(node.bytes);', ''),
+    ('a cached block is counted twice', 'pool.cpp', 'cache.emptied_bytes.add(nodes_[id].bytes);', ''),
+    ("a thread's blocks of one size are without end", 'pool.cpp', 'depth < kMostPerBin', 'true'),
 ]
 
 

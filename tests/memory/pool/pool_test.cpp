@@ -296,6 +296,18 @@ TEST_CASE("what a thread keeps is given to another that would have none") {
   }).join();
 }
 
+TEST_CASE("a thread keeps no more than 256 blocks of one size") {
+  Bench bench;
+  const Stream a = bench.stream();
+  std::vector<Block> blocks;
+  for (int i = 0; i < 1000; ++i) blocks.push_back(bench.take(512, a));
+  for (const Block& block : blocks) {
+    bench.pool->deallocate(block, a);
+    REQUIRE(bench.pool->pool_stats().cached_bytes <= 256 * 512);
+  }
+  CHECK(bench.pool->pool_stats().cached_bytes > 0);
+}
+
 TEST_CASE("a thread keeps no more than it may") {
   PoolOptions options;
   options.thread_cache_bytes = 256 * kKiB;
