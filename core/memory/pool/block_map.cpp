@@ -1,6 +1,7 @@
 #include "core/memory/pool/block_map.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
@@ -111,14 +112,13 @@ bool BlockMap::is_unused(const Range& range) const noexcept {
   return true;
 }
 
-NodeId BlockMap::take(std::uint64_t bytes, std::uint64_t alignment, std::uint16_t owner,
-                      std::uint32_t probes) noexcept {
+[[gnu::flatten]] NodeId BlockMap::take(std::uint64_t bytes, std::uint64_t alignment,
+                                       std::uint16_t owner, std::uint32_t probes) noexcept {
   const auto any = [](const Node&) { return true; };
   NodeId best = owner < owners_.size() ? find(owners_[owner], bytes, alignment, probes, any) : kNil;
   // A stream's own block that is hardly too large is as good as any.
   if (owner != 0 && (best == kNil || nodes_[best].bytes - bytes > bytes / kBinsPerOctave)) {
-    const NodeId other = find(owners_[0], bytes, alignment, probes, any);
-    if (other != kNil && (best == kNil || nodes_[other].bytes < nodes_[best].bytes)) best = other;
+    best = find(owners_[0], bytes, alignment, probes, any, best);
   }
   return best == kNil ? kNil : take_from(best, bytes, alignment);
 }
@@ -147,7 +147,7 @@ NodeId BlockMap::take_from(NodeId free, std::uint64_t bytes, std::uint64_t align
   return live;
 }
 
-void BlockMap::give(NodeId id, std::uint16_t owner, std::uint64_t epoch) noexcept {
+[[gnu::flatten]] void BlockMap::give(NodeId id, std::uint16_t owner, std::uint64_t epoch) noexcept {
   Node& node = nodes_[id];
   node.owner = owner;
   node.use = owner == 0 ? 0 : epoch;
@@ -271,6 +271,19 @@ void BlockMap::leave_bin(NodeId id) noexcept {
   count_free(node.owner, -node.bytes);
 }
 
+void BlockMap::resize(NodeId id, std::uint64_t bytes) noexcept {
+  Node& node = nodes_[id];
+  Owner& owner = owners_[node.owner];
+  const std::uint32_t from = bin_of(units(node.bytes)), to = bin_of(units(bytes));
+  count_free(node.owner, bytes - node.bytes);
+  node.bytes = bytes;
+  if (from == to) return;
+  unlink(owner.heads[from], id);
+  if (owner.heads[from] == kNil) owner.bins.remove(from);
+  link(owner.heads[to], id);
+  owner.bins.add(to);
+}
+
 void BlockMap::age_after(NodeId id, NodeId before) noexcept {
   Node& node = nodes_[id];
   Owner& owner = owners_[node.owner];
@@ -311,14 +324,7 @@ NodeId BlockMap::cut_front(NodeId free, std::uint64_t bytes) noexcept {
   (node.before == kNil ? node.range->first : nodes_[node.before].after) = front;
   node.before = front;
   node.offset += bytes;
-  if (bin_of(units(node.bytes)) == bin_of(units(node.bytes - bytes))) {
-    node.bytes -= bytes;
-    count_free(node.owner, -bytes);
-  } else {
-    leave_bin(free);
-    node.bytes -= bytes;
-    enter_bin(free);
-  }
+  resize(free, node.bytes - bytes);
   return front;
 }
 
@@ -343,14 +349,14 @@ void BlockMap::absorb_before(NodeId id) noexcept {
 
 void BlockMap::merge(NodeId id) noexcept {
   Node& node = nodes_[id];
-  NodeId neighbours[2] = {node.after, node.before};
-  for (NodeId& other : neighbours) {
-    if (other != kNil && !may_merge(node, nodes_[other])) other = kNil;
-    if (other == kNil) continue;
+  const auto mergeable = [&](NodeId other) {
+    if (other == kNil || !may_merge(node, nodes_[other])) return kNil;
     if (nodes_[other].owner != 0) node.owner = nodes_[other].owner;
     node.use = std::max(node.use, nodes_[other].use);
-  }
-  const auto [after, before] = neighbours;
+    return other;
+  };
+  const NodeId after = mergeable(node.after);
+  const NodeId before = mergeable(node.before);
   const NodeId kept = before != kNil ? before : after;
   if (kept == kNil) {
     enter_bin(id);
@@ -359,29 +365,30 @@ void BlockMap::merge(NodeId id) noexcept {
   // A free neighbour takes it in, and stays where it is in its lists when it can.
   const std::uint16_t owner = node.owner;
   const std::uint64_t use = node.use;
-  std::uint64_t bytes = node.bytes;
+  Node& whole = nodes_[kept];
+  const std::uint64_t listed = whole.bytes;
   if (before == kNil) {
     absorb_before(after);
   } else {
     absorb_after(before);
     if (after != kNil) {
-      bytes += nodes_[after].bytes;
       leave_bin(after);
       leave_age(after);
       absorb_after(before);
     }
   }
-  Node& whole = nodes_[kept];
-  whole.bytes -= bytes;
-  const bool moves =
-      whole.owner != owner || bin_of(units(whole.bytes)) != bin_of(units(whole.bytes + bytes));
+  const std::uint64_t bytes = std::exchange(whole.bytes, listed);
   const bool ages = whole.owner != owner || whole.use != use;
-  if (moves) leave_bin(kept);
   if (ages) leave_age(kept);
-  whole.owner = owner;
+  if (whole.owner == owner) {
+    resize(kept, bytes);
+  } else {
+    leave_bin(kept);
+    whole.owner = owner;
+    whole.bytes = bytes;
+    enter_bin(kept);
+  }
   whole.use = use;
-  whole.bytes += bytes;
-  moves ? enter_bin(kept) : count_free(owner, bytes);
   if (ages) age_in_order(kept);
 }
 

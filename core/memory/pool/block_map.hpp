@@ -154,9 +154,10 @@ class BlockMap {
     return node.bytes >= bytes && (alignment <= unit_ || fits_aligned(node, bytes, alignment));
   }
   bool fits_aligned(const Node& node, std::uint64_t bytes, std::uint64_t alignment) const noexcept;
+  // A better one than `best`, or that.
   template <class Accept>
   NodeId find(const Owner& owner, std::uint64_t bytes, std::uint64_t alignment,
-              std::uint32_t probes, Accept&& accept) const noexcept;
+              std::uint32_t probes, Accept&& accept, NodeId best = kNil) const noexcept;
   // In front of the list at `head`, or out of it.
   [[gnu::always_inline]] void link(NodeId& head, NodeId id) noexcept;
   [[gnu::always_inline]] void unlink(NodeId& head, NodeId id) noexcept;
@@ -164,6 +165,8 @@ class BlockMap {
   void leave_hole(NodeId id) noexcept { unlink(holes_, id); }
   void enter_bin(NodeId id) noexcept;
   void leave_bin(NodeId id) noexcept;
+  // A free node of another size, in the bin for that.
+  void resize(NodeId id, std::uint64_t bytes) noexcept;
   // In the list of its owner's blocks by age; `before` is the one before it, or kNil.
   void age_after(NodeId id, NodeId before) noexcept;
   [[gnu::always_inline]] void leave_age(NodeId id) noexcept;
@@ -198,21 +201,23 @@ class BlockMap {
 
 template <class Accept>
 NodeId BlockMap::find(const Owner& owner, std::uint64_t bytes, std::uint64_t alignment,
-                      std::uint32_t probes, Accept&& accept) const noexcept {
-  NodeId best = kNil;
+                      std::uint32_t probes, Accept&& accept, NodeId best) const noexcept {
   std::uint32_t bin = bin_of(units(bytes));
+  std::uint64_t least = best == kNil ? ~std::uint64_t{0} : nodes_[best].bytes;
+  std::uint32_t last = best == kNil ? kBins - 1 : bin_of(units(least));
   // The first bin may hold blocks that are too small; a later one only badly placed ones.
-  for (; (bin = owner.bins.at_or_after(bin)) != kBins; ++bin) {
+  for (; (bin = owner.bins.at_or_after(bin)) <= last; ++bin) {
     std::uint32_t left = probes;
     for (NodeId id = owner.heads[bin]; id != kNil && left > 0; id = nodes_[id].next, --left) {
       const Node& node = nodes_[id];
-      if (!fits(node, bytes, alignment) || !accept(node)) continue;
-      if (best == kNil || node.bytes < nodes_[best].bytes) best = id;
-      if (node.bytes == bytes) return id;
+      if (node.bytes >= least || !fits(node, bytes, alignment) || !accept(node)) continue;
+      best = id;
+      least = node.bytes;
+      last = bin;
+      if (least == bytes || bin < kExactBins) return id;
     }
-    if (best != kNil) return best;
   }
-  return kNil;
+  return best;
 }
 
 }  // namespace miniinfer::pool

@@ -87,9 +87,8 @@ Pool::Pool(std::shared_ptr<MemoryUpstream> upstream, std::string device, const P
       sections_{Section(nodes_, unit_, total_free_), Section(nodes_, unit_, total_free_),
                 Section(nodes_, unit_, total_free_), Section(nodes_, unit_, total_free_)} {}
 
-ThreadCache* Pool::my_cache() noexcept {
+ThreadCache* Pool::find_my_cache() noexcept {
   if (recent_cache.serial == serial_) return recent_cache.cache;
-  if (options_.thread_cache_bytes == 0) return nullptr;
   OwnCaches* const own = own_caches != nullptr ? own_caches : make_own_caches();
   if (own == nullptr) return nullptr;
   for (OwnCaches::Entry& entry : own->entries) {
@@ -192,28 +191,6 @@ bool Pool::turn_to(ThreadCache& cache, Stream stream) noexcept {
   return turns;
 }
 
-Result<Block> Pool::allocate(const MemoryRequest& request) noexcept {
-  if (recent_cache.serial == serial_ && is_cacheable(request)) [[likely]] {
-    const Token token = pop(*recent_cache.cache, request);
-    if (token != kNoToken) [[likely]]
-      return hand_out(nodes_[static_cast<NodeId>(token)], token, request.bytes);
-  }
-  return allocate_otherwise(request);
-}
-
-// It is another pool's turn in this thread, or another stream's; or there is no such block.
-Result<Block> Pool::allocate_otherwise(const MemoryRequest& request) noexcept {
-  const bool is_recent = recent_cache.serial == serial_;
-  if (ThreadCache* const cache = my_cache(); cache != nullptr && is_cacheable(request) &&
-                                             (turn_to(*cache, request.stream) || !is_recent)) {
-    const Token token = pop(*cache, request);
-    if (token != kNoToken) {
-      return hand_out(nodes_[static_cast<NodeId>(token)], token, request.bytes);
-    }
-  }
-  return allocate_shared(request);
-}
-
 NodeId Pool::take(const Wanted& wanted, std::uint32_t probes) noexcept {
   if (!nodes_.reserve(2, kNodesToMove)) return kNil;
   NodeId id = order_.captures(wanted.slot) ? take_held(wanted) : kNil;
@@ -243,17 +220,6 @@ NodeId Pool::take_held(const Wanted& wanted) noexcept {
   return kNil;
 }
 
-void Pool::prepare(NodeId id, const Wanted& wanted) noexcept {
-  Node& node = nodes_[id];
-  node.use = wanted.request->bytes;
-  const std::uint32_t bin = bin_of(node.bytes >> unit_shift_);
-  node.tag = wanted.request->lifetime == Lifetime::Transient && bin < ThreadCache::kCachedBins &&
-                     !order_.captures(wanted.slot)
-                 ? static_cast<std::uint16_t>(bin)
-                 : static_cast<std::uint16_t>(kTagSpecial | name_tag(wanted.request->tag));
-  peak_in_use_ = std::max(peak_in_use_, in_use());
-}
-
 std::uint16_t Pool::name_tag(std::string_view tag) noexcept {
   constexpr std::uint16_t kMostNames = 255;
   const auto known = std::find(tags_.begin(), tags_.end(), tag);
@@ -265,13 +231,14 @@ std::uint16_t Pool::name_tag(std::string_view tag) noexcept {
   return known == tags_.end() ? kMostNames : static_cast<std::uint16_t>(known - tags_.begin());
 }
 
-Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcept {
+inline Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcept {
   const auto fail = [&](Status status) {
     ooms_.fetch_add(1, std::memory_order_relaxed);
     return status;
   };
-  if (Status status = check_request(request, device_, {kind_}); !status.ok()) return fail(status);
-  if (Status status = upstream_->ready(); !status.ok()) return fail(status);
+  if (!is_power_of_two(request.alignment) || request.kind != kind_) {
+    return fail(check_request(request, device_, {kind_}));
+  }
   if (request.bytes == 0) return Block{};
   const auto lifetime = static_cast<std::size_t>(request.lifetime);
   if (lifetime >= kLifetimes) {
@@ -299,6 +266,7 @@ Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcept {
          "add_stream() it first"});
   }
   if (id == kNil) {
+    if (Status status = upstream_->ready(); !status.ok()) return fail(status);
     Result<NodeId> climbed = climb(wanted);
     if (!climbed) return fail(climbed.status());
     id = *climbed;
@@ -308,6 +276,28 @@ Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcept {
   const Node& node = nodes_[id];
   const Token word = node.word.load(std::memory_order_relaxed);
   return hand_out(node, word << 32 | id, request.bytes);
+}
+
+Result<Block> Pool::allocate(const MemoryRequest& request) noexcept {
+  if (recent_cache.serial == serial_ && is_cacheable(request)) [[likely]] {
+    const Token token = pop(*recent_cache.cache, request);
+    if (token != kNoToken) [[likely]]
+      return hand_out(nodes_[static_cast<NodeId>(token)], token, request.bytes);
+  }
+  return allocate_otherwise(request);
+}
+
+// It is another pool's turn in this thread, or another stream's; or there is no such block.
+Result<Block> Pool::allocate_otherwise(const MemoryRequest& request) noexcept {
+  const bool is_recent = recent_cache.serial == serial_;
+  if (ThreadCache* const cache = my_cache(); cache != nullptr && is_cacheable(request) &&
+                                             (turn_to(*cache, request.stream) || !is_recent)) {
+    const Token token = pop(*cache, request);
+    if (token != kNoToken) {
+      return hand_out(nodes_[static_cast<NodeId>(token)], token, request.bytes);
+    }
+  }
+  return allocate_shared(request);
 }
 
 void Pool::deallocate(Block block, Stream stream) noexcept {
@@ -372,12 +362,6 @@ void Pool::make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noe
     }
   }
   cache.leave();
-}
-
-void Pool::give_back(NodeId id, std::uint16_t slot) noexcept {
-  Node& node = nodes_[id];
-  if ((node.tag & kTagUsed) != 0 || order_.captures(slot)) return hold_back(id, slot);
-  give(id, slot, order_.epoch(slot));
 }
 
 void Pool::empty(ThreadCache& cache) noexcept {

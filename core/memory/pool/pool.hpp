@@ -147,7 +147,10 @@ class Pool final : public PoolAllocator {
   };
 
   // pool.cpp
-  ThreadCache* my_cache() noexcept;  // makes one
+  ThreadCache* my_cache() noexcept {  // makes one
+    return options_.thread_cache_bytes == 0 ? nullptr : find_my_cache();
+  }
+  [[gnu::noinline]] ThreadCache* find_my_cache() noexcept;
   // Of the thread's own cache, no lock taken. pop() gives kNoToken where there is no such block on
   // the shelf that was used last, push() false where there is no room.
   bool is_cacheable(const MemoryRequest& request) const noexcept;
@@ -176,9 +179,14 @@ class Pool final : public PoolAllocator {
   }
   // With the lock. As many blocks are looked at as block_map.hpp says.
   NodeId take(const Wanted& wanted, std::uint32_t probes = BlockMap::kFew) noexcept;
-  NodeId take_held(const Wanted& wanted) noexcept;         // with the lock
-  void give_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
-  void hold_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
+  [[gnu::noinline]] NodeId take_held(const Wanted& wanted) noexcept;  // with the lock
+  // With the lock.
+  void give_back(NodeId id, std::uint16_t slot) noexcept {
+    Node& node = nodes_[id];
+    if ((node.tag & kTagUsed) != 0 || order_.captures(slot)) return hold_back(id, slot);
+    give(id, slot, order_.epoch(slot));
+  }
+  [[gnu::noinline]] void hold_back(NodeId id, std::uint16_t slot) noexcept;  // with the lock
   // With the lock: free, as what `slot` used last up to `epoch`.
   void give(NodeId id, std::uint16_t slot, std::uint64_t epoch) noexcept {
     if (order_.done(slot) >= epoch) slot = StreamOrder::kNobody;
@@ -187,16 +195,26 @@ class Pool final : public PoolAllocator {
   // From inside the cache's door, or while it is closed.
   void empty(ThreadCache& cache) noexcept;
   void empty(ThreadCache& cache, ThreadCache::Shelf& shelf, std::uint32_t bin) noexcept;
-  void make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noexcept;
+  [[gnu::noinline]] void make_room(ThreadCache& cache, Stream stream, std::uint64_t bytes) noexcept;
   void* shelf_key(Stream stream) const noexcept { return ordered_ ? stream.handle : nullptr; }
-  void refuse_free(const Block& block, const char* why) noexcept;
+  [[gnu::noinline]] void refuse_free(const Block& block, const char* why) noexcept;
   [[gnu::noinline]] Result<Block> allocate_otherwise(const MemoryRequest& request) noexcept;
-  Result<Block> allocate_shared(const MemoryRequest& request) noexcept;
+  [[gnu::always_inline]] Result<Block> allocate_shared(const MemoryRequest& request) noexcept;
   [[gnu::noinline]] void deallocate_otherwise(Block block, Stream stream) noexcept;
 
-  void prepare(NodeId id, const Wanted& wanted) noexcept;      // with the lock
-  std::uint16_t name_tag(std::string_view tag) noexcept;       // with the lock
-  std::vector<MemoryReport::Share> top_tags() const noexcept;  // with the lock
+  // With the lock.
+  void prepare(NodeId id, const Wanted& wanted) noexcept {
+    Node& node = nodes_[id];
+    node.use = wanted.request->bytes;
+    const std::uint32_t bin = bin_of(node.bytes >> unit_shift_);
+    node.tag = wanted.request->lifetime == Lifetime::Transient && bin < ThreadCache::kCachedBins &&
+                       !order_.captures(wanted.slot)
+                   ? static_cast<std::uint16_t>(bin)
+                   : static_cast<std::uint16_t>(kTagSpecial | name_tag(wanted.request->tag));
+    peak_in_use_ = std::max(peak_in_use_, in_use());
+  }
+  [[gnu::noinline]] std::uint16_t name_tag(std::string_view tag) noexcept;  // with the lock
+  std::vector<MemoryReport::Share> top_tags() const noexcept;               // with the lock
   template <class Which>
   std::vector<ThreadCache*> close_caches(Which&& which) noexcept;  // with slow_
   // With slow_: no thread has blocks of the stream, nor will before its cache is opened again.

@@ -14,11 +14,11 @@ namespace miniinfer::pool {
 inline constexpr std::uint32_t kOctaves = 60;
 inline constexpr std::uint32_t kBinsPerOctave = 8;
 inline constexpr std::uint32_t kBins = kOctaves * kBinsPerOctave;
+inline constexpr std::uint32_t kExactBins = 2 * kBinsPerOctave;  // of one size each
 
 constexpr std::uint32_t bin_of(std::uint64_t units) noexcept {
-  if (units < kBinsPerOctave) return static_cast<std::uint32_t>(units);
-  const auto octave = static_cast<std::uint32_t>(std::bit_width(units)) - 1;
-  return (octave - 2) * kBinsPerOctave + static_cast<std::uint32_t>(units >> (octave - 3) & 7);
+  const auto shift = static_cast<std::uint32_t>(std::bit_width(units | kBinsPerOctave)) - 4;
+  return shift * kBinsPerOctave + static_cast<std::uint32_t>(units >> shift);
 }
 
 // Which bins are not empty; finds the next one in two steps, however many there are.

@@ -16,7 +16,7 @@ namespace miniinfer::pool {
 // A number that one thread changes and others read.
 class OwnedCounter {
  public:
-  void add(std::uint64_t by) noexcept {
+  [[gnu::always_inline]] void add(std::uint64_t by) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_release);
   }
   void subtract(std::uint64_t by) noexcept { add(std::uint64_t{0} - by); }
