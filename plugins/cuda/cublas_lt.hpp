@@ -22,10 +22,7 @@
   X(cublasLtMatmulPreferenceDestroy)     \
   X(cublasLtMatmulPreferenceSetAttribute)\
   X(cublasLtMatmulAlgoGetHeuristic)      \
-  X(cublasLtMatmulAlgoInit)              \
-  X(cublasLtMatmulAlgoCheck)             \
-  X(cublasLtMatmulAlgoConfigGetAttribute)\
-  X(cublasLtMatmulAlgoConfigSetAttribute)
+  X(cublasLtMatmulAlgoCheck)
 // clang-format on
 
 namespace miniinfer::cuda {

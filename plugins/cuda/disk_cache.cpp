@@ -7,10 +7,20 @@
 namespace miniinfer::cuda {
 namespace {
 
+// Sixteen digits, by FNV-1a.
+std::string hash_of(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return sdk::format("%016llx", static_cast<unsigned long long>(hash));
+}
+
 std::string key_of(std::string_view kind, std::string_view subject) {
-  std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (const char c : subject) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return std::string(kind) + sdk::format("-%016llx", static_cast<unsigned long long>(hash));
+  return std::string(kind) + "-" + hash_of(subject);
+}
+
+// What an entry begins with.
+std::string head_of(const std::string& subject, std::string_view content) {
+  return subject + '\0' + hash_of(content);
 }
 
 }  // namespace
@@ -26,16 +36,16 @@ std::string read_cache(std::string_view kind, const std::string& subject) {
   if (host->cache_read(host, key.c_str(), entry.data(), &got) != MINIINFER_OK || got != bytes) {
     return {};
   }
-  const std::size_t head = subject.size() + 1;
-  if (bytes <= head || entry.compare(0, head, subject.c_str(), head) != 0) return {};
-  return entry.substr(head);
+  const std::size_t head = head_of(subject, "").size();
+  if (bytes <= head) return {};
+  std::string content = entry.substr(head);
+  return entry.starts_with(head_of(subject, content)) ? content : std::string();
 }
 
 void write_cache(std::string_view kind, const std::string& subject, std::string_view content) {
   const miniinfer_host* host = sdk::host();
   if (host == nullptr || host->cache_write == nullptr) return;
-  std::string entry(subject.c_str(), subject.size() + 1);
-  entry += content;
+  const std::string entry = head_of(subject, content).append(content);
   host->cache_write(host, key_of(kind, subject).c_str(), entry.data(), entry.size());
 }
 

@@ -5,9 +5,10 @@
 
 namespace miniinfer::cuda {
 
-// The host's cache of bytes that outlive the process, where an entry says what it is of: its
-// content is `subject`, a NUL and what was written. So an entry of another subject under the same
-// key, or one that was cut, is no entry. `kind` tells uses apart. [any-thread]
+// The host's cache of bytes that outlive the process, where an entry says what it is of: it is
+// `subject`, a NUL, a checksum and what was written. So an entry of another subject under the same
+// key, or one that was cut or damaged, is no entry: what comes back is given to libraries that
+// trust it. `kind` tells uses apart. [any-thread]
 
 // Empty where there is no such entry, or no cache.
 std::string read_cache(std::string_view kind, const std::string& subject);

@@ -146,12 +146,29 @@ cublasStatus_t find(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLt
   *count =
       plain || fake_cublas_lt().knows_epilogues ? std::min(room, fake_cublas_lt().algorithms) : 0;
   if (*count == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+  static std::uint64_t answers = 0;
+  ++answers;
   for (int i = 0; i < *count; ++i) {
     results[i] = {};
     results[i].algo.data[0] = preference->data[0];
     results[i].algo.data[1] = static_cast<std::uint64_t>(i);
+    results[i].algo.data[2] = fake_cublas_lt().changes_its_mind ? answers : 0;
     results[i].state = CUBLAS_STATUS_SUCCESS;
   }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t check(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+                     cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                     const cublasLtMatmulAlgo_t* algorithm,
+                     cublasLtMatmulHeuristicResult_t* result) {
+  *result = {};
+  if (algorithm->data[1] >= static_cast<std::uint64_t>(fake_cublas_lt().algorithms)) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
+  result->algo = *algorithm;
+  result->workspaceSize =
+      static_cast<int>(algorithm->data[1]) == fake_cublas_lt().greedy ? std::size_t{1} << 40 : 0;
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -263,6 +280,7 @@ const cuda::CublasLt& fake_cublas_lt_table() {
       return CUBLAS_STATUS_SUCCESS;
     };
     lt.cublasLtMatmulAlgoGetHeuristic = find;
+    lt.cublasLtMatmulAlgoCheck = check;
     lt.cublasLtMatmul = multiply;
     return lt;
   }();

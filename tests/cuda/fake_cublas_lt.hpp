@@ -11,13 +11,15 @@ namespace miniinfer::test {
 // is too small, pointers less aligned than the algorithm was asked for.
 struct FakeCublasLt {
   bool present = true;
-  bool knows_epilogues = true;  // otherwise it has no algorithm for any
-  int algorithms = 1;           // of every answer
-  double ns[8] = {};            // what a call by each takes on the stand-in for a stream
-  int wrong = -1;               // the algorithm that computes something else
-  int calls = 0;                // of cublasLtMatmul
-  int fused_calls = 0;          // with an epilogue
-  int tf32_calls = 0;           // that may round float32 to TF32
+  bool knows_epilogues = true;    // otherwise it has no algorithm for any
+  int algorithms = 1;             // of every answer
+  bool changes_its_mind = false;  // no two answers name the same algorithms, though all do work
+  double ns[8] = {};              // what a call by each takes on the stand-in for a stream
+  int wrong = -1;                 // the algorithm that computes something else
+  int greedy = -1;                // the algorithm that wants more scratch than there is
+  int calls = 0;                  // of cublasLtMatmul
+  int fused_calls = 0;            // with an epilogue
+  int tf32_calls = 0;             // that may round float32 to TF32
   int last_algorithm = -1;
 };
 FakeCublasLt& fake_cublas_lt();

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "miniinfer/abi/op/contract.h"
 #include "miniinfer/sdk/reference/program.hpp"
@@ -62,11 +65,40 @@ void run_all(GpuDevice& gpu) {
   }
 }
 
-long measurements(const TestHost& host) {
-  return std::ranges::count_if(host.logged, [](const std::string& line) {
+// What the plugin said of its measurements.
+std::vector<std::string> measurements(const TestHost& host) {
+  std::vector<std::string> lines;
+  std::ranges::copy_if(host.logged, std::back_inserter(lines), [](const std::string& line) {
     return line.find(": measured ") != std::string::npos &&  // and not "measured before"
            line.find(" ways of ") != std::string::npos;
   });
+  return lines;
+}
+
+// An entry of the cache: its subject, and the rest in hexadecimal digits.
+std::string show(const std::string& entry) {
+  const std::size_t head = entry.find('\0');
+  std::string text = entry.substr(0, head) + ":";
+  for (std::size_t i = head; i < entry.size(); ++i) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(entry[i]);
+    (text += kDigits[byte >> 4]) += kDigits[byte & 15];
+  }
+  return text;
+}
+
+// Nothing was measured beyond the first `known`, nor stored otherwise than before.
+void check_nothing_new(const TestHost& host, std::size_t known,
+                       const std::map<std::string, std::string>& stored) {
+  const std::vector<std::string> lines = measurements(host);
+  CHECK_EQ(lines.size(), known);
+  for (std::size_t i = known; i < lines.size(); ++i) MESSAGE("again: ", lines[i]);
+  for (const auto& [key, entry] : host.cache) {
+    const auto before = stored.find(key);
+    CHECK_MESSAGE(before != stored.end(), "new: ", show(entry));
+    if (before == stored.end()) continue;
+    CHECK_MESSAGE(before->second == entry, "was ", show(before->second), "\nis  ", show(entry));
+  }
 }
 
 }  // namespace
@@ -80,16 +112,17 @@ TEST_CASE("what was measured serves later devices, which measure nothing") {
   {
     GpuDevice gpu;
     run_all(gpu);
-    CHECK_GT(measurements(host), 6);
+    CHECK_GT(measurements(host).size(), 6);
     for (const std::string& line : host.logged) {
       if (line.find(": measured ") != std::string::npos) MESSAGE(line);
       CHECK(line.find("another result") == std::string::npos);
     }
     // A second time the device remembers, and nothing is left of the scratch memory.
     REQUIRE_EQ(gpu.memory.info(gpu.memory.self, &free_before, &total), MINIINFER_OK);
-    const long once = measurements(host);
+    const std::size_t once = measurements(host).size();
+    const auto stored = host.cache;
     run_all(gpu);
-    CHECK_EQ(measurements(host), once);
+    check_nothing_new(host, once, stored);
     REQUIRE_EQ(gpu.memory.info(gpu.memory.self, &free_after, &total), MINIINFER_OK);
     CHECK_GE(free_after + (64u << 20), free_before);
   }
@@ -97,9 +130,10 @@ TEST_CASE("what was measured serves later devices, which measure nothing") {
     CAPTURE(tune);
     host.options["tune"] = tune;
     host.logged.clear();
+    const auto stored = host.cache;
     GpuDevice gpu;
     run_all(gpu);
-    CHECK_EQ(measurements(host), 0);
+    check_nothing_new(host, 0, stored);
   }
   host.options.clear();
   host.allows_cache = false;

@@ -149,6 +149,28 @@ TEST_CASE("the fastest algorithm is measured once, and by no later process, tuni
   }
 }
 
+TEST_CASE("an algorithm that was measured is known again, whatever is recommended then") {
+  Process process;
+  fake_cublas_lt().changes_its_mind = true;
+  CHECK_EQ(multiply(), 2);
+  const auto stored = process.host.cache;
+  CHECK_EQ(multiply(), 2);
+  CHECK_EQ(fake_bench().set_up, 1);
+  process.reopen();
+  CHECK_EQ(multiply(), 2);
+  CHECK_EQ(fake_bench().set_up, 0);
+  CHECK(process.host.cache == stored);
+}
+
+TEST_CASE("an algorithm that wants more scratch than there is, is neither measured nor taken") {
+  Process process;
+  CHECK_EQ(multiply(), 2);
+  process.reopen();
+  fake_cublas_lt().greedy = 2;
+  CHECK_EQ(multiply(), 0);
+  CHECK(process.said("measured 3 ways"));
+}
+
 TEST_CASE("without a cache it is measured once in each process") {
   Process process;
   process.host.allows_cache = false;

@@ -3,6 +3,7 @@
 
 #include "plugins/cuda/kernels/lt_product.hpp"
 
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
@@ -185,30 +186,42 @@ std::vector<cublasLtMatmulAlgo_t> LtProduct::algorithms(cublasLtHandle_t handle,
   return found;
 }
 
+bool LtProduct::is_usable(cublasLtHandle_t handle, const Call& call,
+                          const cublasLtMatmulAlgo_t& algorithm) const {
+  cublasLtMatmulHeuristicResult_t result{};
+  return lt_.cublasLtMatmulAlgoCheck(handle, call.descriptor.get(), b_layout_->get(),
+                                     a_layout_->get(), out_layout_->get(), out_layout_->get(),
+                                     &algorithm, &result) == CUBLAS_STATUS_SUCCESS &&
+         result.workspaceSize <= workspace_bytes(calls_);
+}
+
+// An algorithm is plain memory that the library allows to be stored for the same version of it,
+// which the subject names. It is not looked for among what is recommended: the library promises no
+// equal answers to equal questions.
 void LtProduct::tune(Device& device, cublasLtHandle_t handle, Call& call,
                      std::uint32_t math) const {
   constexpr int kMost = 16;
-  const auto name = [](const cublasLtMatmulAlgo_t& algorithm) {
-    return std::string(reinterpret_cast<const char*>(&algorithm), sizeof algorithm);
-  };
   const std::lock_guard lock(device.findings().mutex);
   const Fastest fastest(device, subject(call));
   const std::string known = fastest.recall();
-  if (known.empty() && !tuning_wanted()) return;
-  cublasStatus_t why = CUBLAS_STATUS_SUCCESS;
-  const auto all = algorithms(handle, call, kVector, kMost, why);
-  // Only what the library itself recommends is taken from a cache.
-  for (const cublasLtMatmulAlgo_t& each : all) {
-    if (name(each) != known) continue;
-    call.algorithm = each;
-    return;
+  if (cublasLtMatmulAlgo_t algorithm; known.size() == sizeof algorithm) {
+    std::memcpy(&algorithm, known.data(), sizeof algorithm);
+    if (is_usable(handle, call, algorithm)) {
+      call.algorithm = algorithm;
+      return;
+    }
   }
-  if (!tuning_wanted() || all.size() < 2) return;
+  if (!tuning_wanted()) return;
+  cublasStatus_t why = CUBLAS_STATUS_SUCCESS;
+  auto all = algorithms(handle, call, kVector, kMost, why);
+  // What would not be recognised later is not worth measuring.
+  std::erase_if(all, [&](const auto& each) { return !is_usable(handle, call, each); });
+  if (all.size() < 2) return;
   try {
     const auto best = measure(device, handle, call, all, math);
     if (!best) return;
     call.algorithm = all[*best];
-    fastest.remember(name(call.algorithm));
+    fastest.remember({reinterpret_cast<const char*>(&call.algorithm), sizeof call.algorithm});
   } catch (const sdk::Error& error) {
     if (error.code() != MINIINFER_OUT_OF_MEMORY) throw;
     sdk::log(MINIINFER_LOG_INFO, "a product of %lld x %lld x %lld is not measured: %s",

@@ -63,6 +63,9 @@ class LtProduct {
   std::vector<cublasLtMatmulAlgo_t> algorithms(cublasLtHandle_t handle, const Call& call,
                                                std::uint32_t alignment, int most,
                                                cublasStatus_t& why) const;
+  // Whether the library can make the call by an algorithm, be it from a cache.
+  bool is_usable(cublasLtHandle_t handle, const Call& call,
+                 const cublasLtMatmulAlgo_t& algorithm) const;
   // Gives the call the algorithm that is known, or measured, to be fastest.
   void tune(Device& device, cublasLtHandle_t handle, Call& call, std::uint32_t math) const;
   std::optional<std::size_t> measure(Device& device, cublasLtHandle_t handle, const Call& call,
