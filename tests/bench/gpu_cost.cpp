@@ -6,12 +6,15 @@
 // Prints "first" when the first output is on the host, so that whoever started this can take the
 // time, and then (not with --first) one JSON document:
 //
-//   run_ns, run_cpu_ns          a steady run of a binding on the device's memory, by the clock and
-//                               by this thread's processor time, in which waiting does not count
-//   launch_ns, wait_cpu_ns      cudaGraphLaunch of a graph of as many nodes that takes as long, and
-//                               the processor time of waiting for it
-//   host_ratio                  (run_cpu_ns - wait_cpu_ns) / launch_ns
-//   nodes                       of that graph: kernels of the plan, and two for the fault block
+//   run_ns          a steady run of a binding on the device's memory, by the clock
+//   host_ns         of that, what is not the driver's wait for the device: what the run costs the
+//                   host, with the launch in it
+//   launch_ns       the launch in it, cuGraphLaunch
+//   bare_ns         cuGraphLaunch of the very same graph, with nothing around it
+//   bare_run_ns     that and the wait for it: what of run_ns is the device's and the driver's
+//   host_ratio      host_ns / bare_ns
+//   nodes           of the graph: kernels of the plan, and two for the fault block
+//   why             instead of those: why there is no such measurement
 //   allocations                 that the runs asked the device's allocators for
 //   planned_bytes               peak of the plan, and the tensors that are bound
 //   counted_bytes               the most that was given out at once, as the allocator counts
@@ -19,8 +22,12 @@
 //   context_bytes, left_bytes   what opening the device took; what the program holds then besides
 //   steady_driver_bytes         by which the driver's free memory fell in the steady runs
 //
-// Ends with 77 where the device is not there.
+// Ours and the bare launch take turns, on one processor and with nothing queued before either; all
+// figures are medians. Ends with 77 where the device is not there.
 
+#include <sched.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -28,7 +35,8 @@
 #include <optional>
 
 #include "miniinfer/miniinfer.hpp"
-#include "tests/bench/bare_graph.hpp"
+#include "tests/bench/driver_calls.hpp"
+#include "tests/bench/free_bytes.hpp"
 
 using namespace miniinfer;         // NOLINT
 using namespace miniinfer::bench;  // NOLINT
@@ -115,6 +123,11 @@ Tensor made_up(const TensorSpec& spec, const std::vector<NamedShape>& shapes) {
   return take(Tensor::from(std::vector<float>(count, 0.5f), shape));
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
 std::uint64_t free_bytes(const Device& device) { return take(device.memory()).free_bytes; }
 
 std::uint64_t allocations(const std::vector<AllocatorPtr>& allocators) {
@@ -141,10 +154,11 @@ class Cost {
     const Result<Device> found = runtime_->device(options_.device);
     if (!found) return skip(found.status());
     device_ = *found;
-    prepare_driver();
-    const std::uint64_t without_context = Driver::free_bytes(bus_id_);
+    // Before the device is opened: nothing can be said of its context later.
+    const std::string bus_id(options_.first ? "" : device_.bus_id());
+    const std::uint64_t without_context = bench::free_bytes(bus_id);
     if (const Status status = device_.open(); !status.ok()) return skip(status);
-    const long long context = fallen(without_context, Driver::free_bytes(bus_id_));
+    const long long context = fallen(without_context, bench::free_bytes(bus_id));
     const std::uint64_t opened = free_bytes(device_);
     LoadOptions load;
     load.contexts = 1;
@@ -167,28 +181,31 @@ class Cost {
     std::fflush(stdout);
     if (options_.first) return 0;
 
+    for (const Captured& captured : take(session_->placement()).captures) nodes_ += captured.steps;
     for (int i = 0; i < 20; ++i) take(binding_->run());
     measure_runs();
     planned_ = bound_bytes + planned_bytes();
     const std::uint64_t full = free_bytes(device_);
     const AllocatorPtr memory = take(AllocatorFactory::get(options_.device));
     const std::uint64_t counted = memory->stats().peak_allocated_bytes;
-    if (const std::string why = measure_bare(); !why.empty()) {
-      std::fprintf(stderr, "no bare launch: %s\n", why.c_str());
-    }
-    const std::uint64_t with_bare = free_bytes(device_);
     binding_.reset();
     inputs_.clear();
     session_.reset();
-    const long long driver_bytes = fallen(free_bytes(device_), with_bare);
+    const long long driver_bytes = fallen(free_bytes(device_), full);
+    std::printf("{\"run_ns\": %.0f, ", median(run_));
+    if (why_.empty()) {
+      std::printf(
+          "\"host_ns\": %.0f, \"launch_ns\": %.0f, \"bare_ns\": %.0f, \"bare_run_ns\": %.0f, "
+          "\"host_ratio\": %.3f, \"nodes\": %d, ",
+          median(host_), median(launch_), median(bare_), median(bare_run_),
+          median(host_) / median(bare_), nodes_);
+    } else {
+      std::printf("\"why\": \"%s\", ", why_.c_str());
+    }
     std::printf(
-        "{\"run_ns\": %.0f, \"run_cpu_ns\": %.0f, \"launch_ns\": %.0f, "
-        "\"wait_cpu_ns\": %.0f, \"bare_ns\": %.0f, \"host_ratio\": %.3f, \"nodes\": %d, "
         "\"runs\": %d, \"allocations\": %llu, \"steady_driver_bytes\": %lld, "
         "\"planned_bytes\": %llu, \"counted_bytes\": %llu, \"driver_bytes\": %lld, "
         "\"context_bytes\": %lld, \"left_bytes\": %lld}\n",
-        run_ns_, run_cpu_ns_, bare_.launch_ns, bare_.wait_cpu_ns, bare_.total_ns,
-        bare_.launch_ns > 0 ? (run_cpu_ns_ - bare_.wait_cpu_ns) / bare_.launch_ns : 0.0, nodes_,
         options_.runs, static_cast<unsigned long long>(allocations_), steady_,
         static_cast<unsigned long long>(planned_), static_cast<unsigned long long>(counted),
         driver_bytes, context, fallen(opened, full) - driver_bytes);
@@ -201,14 +218,6 @@ class Cost {
     return 77;
   }
 
-  // Before the device is opened, since nothing can be said of its context later.
-  void prepare_driver() {
-    if (options_.first) return;
-    bus_id_ = device_.bus_id();
-    driver_why_ = driver_.open();
-    if (driver_why_.empty()) driver_why_ = driver_.sleep_in_waits(bus_id_);
-  }
-
   void measure_runs() {
     std::vector<AllocatorPtr> allocators;
     for (const MemoryKind kind : {MemoryKind::Device, MemoryKind::Pinned}) {
@@ -218,19 +227,8 @@ class Cost {
     }
     const std::uint64_t free_before = free_bytes(device_);
     const std::uint64_t before = allocations(allocators);
-    std::vector<double> times, cpu_times;
-    for (int i = 0; i < options_.runs; ++i) {
-      const auto begin = std::chrono::steady_clock::now();
-      const double cpu = thread_ns();
-      const Status status = binding_->run();
-      cpu_times.push_back(thread_ns() - cpu);
-      times.push_back(
-          std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin)
-              .count());
-      take(status);
-    }
-    run_ns_ = median(times);
-    run_cpu_ns_ = median(cpu_times);
+    stay_on_this_processor();
+    for (int i = 0; i < options_.runs; ++i) measure_run();
     allocations_ = allocations(allocators) - before;
     steady_ = fallen(free_before, free_bytes(device_));
   }
@@ -247,15 +245,35 @@ class Cost {
     return sum;
   }
 
-  std::string measure_bare() {
-    if (!driver_why_.empty()) return driver_why_;
-    if (std::string why = driver_.enter(bus_id_); !why.empty()) return why;
-    nodes_ = 2;
-    for (const Captured& captured : take(session_->placement()).captures) nodes_ += captured.steps;
-    BareGraph graph;
-    if (std::string why = graph.make(driver_, nodes_, run_ns_); !why.empty()) return why;
-    if (std::string why = graph.measure(20, bare_); !why.empty()) return why;
-    return graph.measure(options_.runs, bare_);
+  // One run, and one bare launch of what it launched.
+  void measure_run() {
+    DriverCalls& calls = driver_calls();
+    calls = {};
+    const auto begin = std::chrono::steady_clock::now();
+    const Status status = binding_->run();
+    const std::chrono::duration<double, std::nano> run = std::chrono::steady_clock::now() - begin;
+    take(status);
+    run_.push_back(run.count());
+    if (!why_.empty()) return;
+    if (calls.launches != 1 || calls.waits == 0) {
+      why_ = "a run makes " + std::to_string(calls.launches) + " launches and " +
+             std::to_string(calls.waits) + " waits";
+      return;
+    }
+    host_.push_back(run.count() - calls.wait_ns);
+    launch_.push_back(calls.launch_ns);
+    double bare = 0, bare_run = 0;
+    why_ = launch_again(calls, bare, bare_run);
+    bare_.push_back(bare);
+    bare_run_.push_back(bare_run);
+  }
+
+  // Of this thread; those that the library has go on where they like.
+  static void stay_on_this_processor() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(sched_getcpu(), &set);
+    sched_setaffinity(0, sizeof set, &set);
   }
 
   const Options& options_;
@@ -264,11 +282,9 @@ class Cost {
   std::optional<Session> session_;
   std::optional<Binding> binding_;
   std::vector<Tensor> inputs_;
-  Driver driver_;
-  std::string bus_id_, driver_why_;
-  BareGraph::Cost bare_;
-  int nodes_ = 0;
-  double run_ns_ = 0, run_cpu_ns_ = 0;
+  std::vector<double> run_, host_, launch_, bare_, bare_run_;  // nanoseconds
+  std::string why_;
+  int nodes_ = 2;
   std::uint64_t allocations_ = 0, planned_ = 0;
   long long steady_ = 0;
 };
