@@ -17,8 +17,9 @@
 //   why             instead of those: why there is no such measurement
 //   allocations                 that the runs asked the device's allocators for
 //   planned_bytes               peak of the plan, and the tensors that are bound
-//   counted_bytes               the most that was given out at once, as the allocator counts
-//   driver_bytes                what the driver gets back when the session and the tensors go
+//   reserved_bytes              the most that the device's pool had of the driver, as it counts
+//   driver_bytes                what the driver gets back when the session and the tensors go and
+//                               the pool is trimmed
 //   context_bytes, left_bytes   what opening the device took; what the program holds then besides
 //   steady_driver_bytes         by which the driver's free memory fell in the steady runs
 //
@@ -186,11 +187,12 @@ class Cost {
     measure_runs();
     planned_ = bound_bytes + planned_bytes();
     const std::uint64_t full = free_bytes(device_);
-    const AllocatorPtr memory = take(AllocatorFactory::get(options_.device));
-    const std::uint64_t counted = memory->stats().peak_allocated_bytes;
+    const AllocatorPtr memory = take(AllocatorFactory::get(options_.device + "/caching"));
+    const std::uint64_t reserved = memory->pool()->pool_stats().reserved_bytes.peak;
     binding_.reset();
     inputs_.clear();
     session_.reset();
+    memory->pool()->trim(0);
     const long long driver_bytes = fallen(free_bytes(device_), full);
     std::printf("{\"run_ns\": %.0f, ", median(run_));
     if (why_.empty()) {
@@ -204,10 +206,10 @@ class Cost {
     }
     std::printf(
         "\"runs\": %d, \"allocations\": %llu, \"steady_driver_bytes\": %lld, "
-        "\"planned_bytes\": %llu, \"counted_bytes\": %llu, \"driver_bytes\": %lld, "
+        "\"planned_bytes\": %llu, \"reserved_bytes\": %llu, \"driver_bytes\": %lld, "
         "\"context_bytes\": %lld, \"left_bytes\": %lld}\n",
         options_.runs, static_cast<unsigned long long>(allocations_), steady_,
-        static_cast<unsigned long long>(planned_), static_cast<unsigned long long>(counted),
+        static_cast<unsigned long long>(planned_), static_cast<unsigned long long>(reserved),
         driver_bytes, context, fallen(opened, full) - driver_bytes);
     return 0;
   }

@@ -45,22 +45,24 @@ def cost(gpu_cost, path, device, precision, shape, runs):
 
 COST_HEADER = (f"{'MODEL':14}{'BATCH':>6}{'MATH':>8}{'NODES':>7}{'HOST us':>9}{'BARE us':>9}{'RATIO':>7}"
                f"{'RUN us':>10}{'BARE RUN us':>13}{'PYTORCH us':>12}{'ALLOCS':>8}{'PLANNED MiB':>13}"
-               f"{'DRIVER MiB':>12}{'OFF':>7}{'CONTEXT MiB':>13}{'PYTORCH MiB':>13}")
+               f"{'RESERVED MiB':>14}{'DRIVER MiB':>12}{'OFF':>7}{'CONTEXT MiB':>13}{'PYTORCH MiB':>13}")
 
 
 def cost_line(row):
     """HOST: a steady run less the driver's wait for the device. BARE: cuGraphLaunch of the same
     graph, alone; RUN and BARE RUN: each with its wait; PYTORCH: replay() of its own graph. PLANNED:
-    peak that was told before the first run; DRIVER: what the driver gets back at the end; CONTEXT:
-    what opening the device takes of it."""
+    peak that was told before the first run; RESERVED: the pool's own count of what it had of the
+    driver; DRIVER: what the driver gets back at the end; OFF: the count against that; CONTEXT: what
+    opening the device takes."""
     begin = f"{row['model']:14}{row['batch']:6}{row['precision']:>8}"
     if "why" in row:
         return f"{begin}  {row['why']}"
-    off = row["planned_bytes"] / row["driver_bytes"] - 1 if row["driver_bytes"] > 0 else float("nan")
+    off = row["reserved_bytes"] / row["driver_bytes"] - 1 if row["driver_bytes"] > 0 else float("nan")
     return (f"{begin}{row['nodes']:7}{row['host_ns'] / 1e3:9.1f}{row['bare_ns'] / 1e3:9.1f}"
             f"{row['host_ratio']:7.2f}{row['run_ns'] / 1e3:10.1f}{row['bare_run_ns'] / 1e3:13.1f}"
             f"{row['pytorch_launch_us']:12.1f}{row['allocations']:8}"
-            f"{row['planned_bytes'] / MIB:13.1f}{row['driver_bytes'] / MIB:12.1f}{off:7.1%}"
+            f"{row['planned_bytes'] / MIB:13.1f}{row['reserved_bytes'] / MIB:14.1f}"
+            f"{row['driver_bytes'] / MIB:12.1f}{off:7.1%}"
             f"{row['context_bytes'] / MIB:13.0f}{row['pytorch_bytes'] / MIB:13.1f}")
 
 
