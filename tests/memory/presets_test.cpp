@@ -6,6 +6,7 @@
 #include "core/memory/allocator_factory.hpp"
 #include "core/memory/allocator_upstream.hpp"
 #include "core/memory/cpu_allocator.hpp"
+#include "core/platform/address_sanitizer.hpp"
 
 namespace miniinfer {
 namespace {
@@ -103,6 +104,23 @@ TEST_CASE("layers wrap what is to their left") {
   const AllocatorPtr over = f.get("x:0/limit?bytes=3MiB/pool");
   CHECK(over->allocate({.bytes = 4 * kMiB}).status().code() == Code::LimitExceeded);
   CHECK(over->allocate({.bytes = kMiB}).ok());
+}
+
+TEST_CASE("AddressSanitizer knows what of a pool of the host's memory is whose") {
+  if (!kAddressSanitizer) return;
+  for (const char* const name : {"x:0/pool", "x:0/caching?slack=2"}) {
+    Fixture f;
+    const AllocatorPtr pool = f.get(name);
+    const Block block = *pool->allocate({.bytes = 100});
+    CHECK_FALSE(is_poisoned(block.host + 99));
+    CHECK(is_poisoned(block.host + 104));
+    pool->deallocate(block, {});
+    CHECK(is_poisoned(block.host));
+    const Block again = *pool->allocate({.bytes = 40});
+    CHECK(again.host == block.host);
+    CHECK(is_poisoned(block.host + 99));
+    pool->deallocate(again, {});
+  }
 }
 
 TEST_CASE("a device is not forgotten while a pool, or a block's owner, is held") {

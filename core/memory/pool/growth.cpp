@@ -364,6 +364,7 @@ Result<NodeId> Pool::add_segment(const Wanted& wanted, const Block& block) noexc
   range.bytes = block.bytes;
   range.token = block.token;
   range.section = static_cast<std::uint32_t>(wanted.section - sections_.data());
+  hide(range, 0, range.bytes);
   {
     const std::lock_guard lock(lock_);
     if (wanted.section->map.add_range(range, State::Free) != nullptr) {
@@ -429,6 +430,7 @@ void Pool::give_segment(const Range& range) noexcept {
   driver_calls_.fetch_add(1, std::memory_order_relaxed);
   device_frees_.fetch_add(1, std::memory_order_relaxed);
   segments_.fetch_sub(1, std::memory_order_relaxed);
+  show(range, 0, range.bytes);
   upstream_->deallocate_raw({range.handle, range.origin, range.bytes, range.host, range.token},
                             Stream{});
 }
@@ -444,7 +446,9 @@ void Pool::release_section(Section& section) noexcept {
     if (upstream_->unmap(addresses(*section.range), offset, piece.bytes).ok()) destroy(piece);
     bytes += piece.bytes;
   }
-  if (section.range != nullptr) upstream_->release_addresses(addresses(*section.range));
+  if (section.range == nullptr) return budget_->give(bytes);
+  show(*section.range, 0, section.range->bytes);
+  upstream_->release_addresses(addresses(*section.range));
   budget_->give(bytes);
 }
 

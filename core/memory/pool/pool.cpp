@@ -116,6 +116,7 @@ std::uint16_t Pool::slot_of(Stream stream) const noexcept {
 
 inline Block Pool::hand_out(const Node& node, Token token, std::uint64_t requested) const noexcept {
   const Range& range = *node.range;
+  show(range, node.offset, requested);
   return {range.handle, range.origin + node.offset, requested,
           range.host == nullptr ? nullptr : range.host + node.offset, token ^ mark_};
 }
@@ -169,6 +170,7 @@ inline bool Pool::push(ThreadCache& cache, Token token, Node& node, Stream strea
     const std::uint32_t depth =
         below == kNoToken ? 0 : nodes_[static_cast<NodeId>(below)].later + 1;
     if (depth < kMostPerBin) [[likely]] {
+      hide(*node.range, node.offset, node.bytes);
       token = Node::advance(token, State::Cached, 32);
       cache.counters.count_free(node.bytes, node.use);
       node.enter(token);
@@ -331,6 +333,7 @@ void Pool::deallocate_otherwise(Block block, Stream stream) noexcept {
     } else {
       cacheable = cache != nullptr && node->tag < ThreadCache::kCachedBins;
       bytes = node->bytes;
+      hide(*node->range, node->offset, bytes);
       shared_.count_free(bytes, node->use);
       give_back(id_of(block), slot);
     }

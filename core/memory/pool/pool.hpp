@@ -16,6 +16,7 @@
 #include "core/memory/pool/stream_order.hpp"
 #include "core/memory/pool/thread_cache.hpp"
 #include "core/memory/upstream.hpp"
+#include "core/platform/address_sanitizer.hpp"
 #include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer::pool {
@@ -162,6 +163,16 @@ class Pool final : public PoolAllocator {
   std::uint16_t slot_of(Stream stream) const noexcept;  // with the lock
   [[gnu::always_inline]] Block hand_out(const Node& node, Token token,
                                         std::uint64_t requested) const noexcept;
+  // To AddressSanitizer, what is free is nobody's, where work is done when a call returns: it sees
+  // who reaches from one block into another.
+  void show(const Range& range, std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    if (kAddressSanitizer && !ordered_ && range.host != nullptr) {
+      unpoison(range.host + offset, bytes);
+    }
+  }
+  void hide(const Range& range, std::uint64_t offset, std::uint64_t bytes) const noexcept {
+    if (kAddressSanitizer && !ordered_ && range.host != nullptr) poison(range.host + offset, bytes);
+  }
   // A block's token is its node's, marked as this pool's in bits that no id has: another pool's
   // block names no node.
   NodeId id_of(const Block& block) const noexcept {
