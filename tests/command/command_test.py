@@ -16,7 +16,7 @@ class Command(Case):
         self.assertIn("boundary v0.1", self.expect(OK, "--version").stdout)
         self.assertIn("exit codes", self.expect(OK, "--help").stdout)
         for sub in ("devices", "run", "bench", "compare", "inspect", "conformance", "mem plan",
-                    "mem pack", "plugin list", "plugin check", "env", "doctor"):
+                    "mem pack", "mem replay", "plugin list", "plugin check", "env", "doctor"):
             out = self.expect(OK, *sub.split(), "--help").stdout
             self.assertIn(f"Usage: miniinfer {sub} ", out)
             self.assertIn("--json", out)

@@ -131,6 +131,12 @@ class Schemas(Case):
         self.good("mem-pack", "mem", "pack", buffers)
         self.check("mem-pack", "mem", "pack", buffers, "--capacity", 1, fails=True)
         self.check("mem-pack", "mem", "pack", MODEL, fails=True)
+        trace = self.dir / "t.trace"
+        trace.write_text("a 0 100 0\na 1 1000000000 1\nf 0\n")
+        self.good("mem-replay", "mem", "replay", trace, "-d", "fake:0")
+        self.mutate("mem-replay", self.check("mem-replay", "mem", "replay", trace, "-d", "fake:0",
+                                             "--option", "fake.memory=65536", fails=True))
+        self.check("mem-replay", "mem", "replay", MODEL, "-d", "fake:0", fails=True)
 
     def test_trace(self):
         trace = self.dir / "trace.json"

@@ -3,23 +3,13 @@
 #include <charconv>
 #include <map>
 
-#include "file_io.hpp"
 #include "miniinfer/text.hpp"
+#include "text_file.hpp"
 
 namespace miniinfer::command {
 namespace {
 
 constexpr std::uint64_t kMostFile = std::uint64_t{1} << 28;
-
-std::vector<std::string_view> split(std::string_view text, char by) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const std::size_t end = text.find(by);
-    parts.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) return parts;
-    text.remove_prefix(end + 1);
-  }
-}
 
 // The numbers of one line. `at` has the place of each column.
 class LineReader {
@@ -79,32 +69,15 @@ Result<PlanBuffer> read_buffer(const LineReader& line, bool has_alignment) {
   return buffer;
 }
 
-Result<std::string> read_text(const std::filesystem::path& path) {
-  const Result<InputFile> file = InputFile::open(path);
-  if (!file) return file.status();
-  if (file->size() > kMostFile) {
-    return Status(Code::LimitExceeded,
-                  "a list of " + std::to_string(file->size()) + " bytes; at most 256 MiB are read");
-  }
-  std::string text(file->size(), '\0');
-  if (Status status = file->read_at(0, std::as_writable_bytes(std::span(text))); !status.ok()) {
-    return status;
-  }
-  return text;
-}
-
 }  // namespace
 
 Result<BufferList> read_buffers(const std::filesystem::path& path) {
-  const Result<std::string> text = read_text(path);
+  const Result<std::string> text = read_text(path, kMostFile);
   if (!text) return text.status();
   BufferList list;
   std::map<std::string, std::size_t, std::less<>> at;
-  std::size_t number = 0;
-  for (std::string_view line : split(*text, '\n')) {
-    ++number;
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.empty()) continue;
+  std::string_view line;
+  for (Lines lines(*text); lines.next(line);) {
     const std::vector<std::string_view> cells = split(line, ',');
     if (at.empty()) {
       for (std::size_t i = 0; i < cells.size(); ++i) at.emplace(cells[i], i);
@@ -115,7 +88,7 @@ Result<BufferList> read_buffers(const std::filesystem::path& path) {
       }
       continue;
     }
-    const LineReader reader(number, cells, at);
+    const LineReader reader(lines.number(), cells, at);
     const Result<PlanBuffer> buffer = read_buffer(reader, at.contains("alignment"));
     if (!buffer) return buffer.status();
     list.ids.emplace_back(reader.text("id"));

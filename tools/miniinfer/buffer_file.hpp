@@ -17,7 +17,7 @@ struct BufferList {
   std::vector<PlanBuffer> buffers;
 };
 
-// NOT_FOUND or FAILED_PRECONDITION as InputFile; INVALID_ARGUMENT names the line.
+// As read_text, which see; INVALID_ARGUMENT names the line.
 Result<BufferList> read_buffers(const std::filesystem::path& path);
 
 // With a column for the offsets, where there are any.

@@ -174,6 +174,7 @@ std::function<Outcome()> add_inspect(CLI::App& app, Output& output);
 std::function<Outcome()> add_conformance(CLI::App& app, Output& output);
 std::function<Outcome()> add_mem_plan(CLI::App& app, Output& output);
 std::function<Outcome()> add_mem_pack(CLI::App& app, Output& output);
+std::function<Outcome()> add_mem_replay(CLI::App& app, Output& output);
 std::function<Outcome()> add_plugin_list(CLI::App& app, Output& output);
 std::function<Outcome()> add_plugin_check(CLI::App& app, Output& output);
 std::function<Outcome()> add_env(CLI::App& app, Output& output);

@@ -69,10 +69,13 @@ int main(int argc, char** argv) {
       "compare");
   add(app, "inspect", "describe a model: its inputs, memory and placement", add_inspect, "inspect");
   add(app, "conformance", "run ONNX backend tests", add_conformance, "conformance");
-  CLI::App* mem = app.add_subcommand("mem", "plan the memory of a model, pack buffers");
+  CLI::App* mem =
+      app.add_subcommand("mem", "plan the memory of a model, pack buffers, replay traces");
   mem->require_subcommand(1);
   add(*mem, "plan", "show what lies where in a model's arenas, and when", add_mem_plan, "mem plan");
   add(*mem, "pack", "pack buffers with known lifetimes into one arena", add_mem_pack, "mem pack");
+  add(*mem, "replay", "ask allocators for what a recorded program asked for", add_mem_replay,
+      "mem replay");
   CLI::App* plugin = app.add_subcommand("plugin", "list and check plugins");
   plugin->require_subcommand(1);
   add(*plugin, "list", "list every candidate and what became of it", add_plugin_list,
