@@ -10,6 +10,7 @@
 namespace miniinfer {
 
 extern const OperatorTable kActivationOperators;
+extern const OperatorTable kAttentionOperators;  // Attention, RotaryEmbedding
 extern const OperatorTable kBatchNormOperators;
 extern const OperatorTable kCastOperators;
 extern const OperatorTable kConstantOperators;  // Constant, ConstantOfShape, Range

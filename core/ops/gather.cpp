@@ -32,17 +32,8 @@ Status lower_gather(LowerContext& context) {
   const Shape& data = context.shape(0);
   Result<std::int64_t> axis = normalise_axis(context.attributes().get_int("axis", 0), data.size());
   if (!axis) return axis.status();
-  const auto at = static_cast<std::size_t>(*axis);
-  const std::int64_t count = product(context.shape(1), 0, context.shape(1).size());
-  const std::int64_t before = product(data, 0, at);
-  const std::int64_t after = product(data, at + 1, data.size());
-  miniinfer_gather_attrs attrs{};
-  attrs.mode = MINIINFER_GATHER_AXIS;
-  attrs.axis = 1;
-  const ValueId made = context.emit(MINIINFER_GATHER, make_attrs(attrs),
-                                    {context.view(context.in(0), {before, data[at], after}),
-                                     context.view(context.in(1), {count})},
-                                    context.dtype(0), {before, count, after});
+  const ValueId made =
+      emit_gather(context, context.in(0), context.in(1), static_cast<std::size_t>(*axis));
   context.set_output(0, context.view(made, context.out_shape(0)));
   return {};
 }

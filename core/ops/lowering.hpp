@@ -89,6 +89,8 @@ ValueId emit_concat(LowerContext& context, std::vector<ValueId> values, std::siz
 // Negative amounts crop.
 ValueId emit_pad(LowerContext& context, ValueId value, const Shape& before, const Shape& after,
                  std::uint64_t fill_bits);
+// The slices of `value` along an axis that `indices` name, in their shape.
+ValueId emit_gather(LowerContext& context, ValueId value, ValueId indices, std::size_t axis);
 // Every element is the constant's one element.
 ValueId emit_filled(LowerContext& context, const ConstantPtr& element, const Shape& shape);
 

@@ -4,6 +4,7 @@
 
 #include "core/base/format.hpp"
 #include "core/ops/lowering.hpp"
+#include "miniinfer/abi/op/gather.h"
 
 namespace miniinfer {
 namespace {
@@ -186,6 +187,26 @@ ValueId emit_pad(LowerContext& context, ValueId value, const Shape& before, cons
   piece.dst_offset = dot(dst_start, piece.dst_strides);
   return emit_copy(context, {value}, {std::move(piece)}, context.dtype_of(value), std::move(out),
                    grows ? std::optional(fill_bits) : std::nullopt);
+}
+
+ValueId emit_gather(LowerContext& context, ValueId value, ValueId indices, std::size_t axis) {
+  const Shape data = context.shape_of(value);
+  const Shape taken = context.shape_of(indices);
+  const std::int64_t indexed = count(taken);
+  const std::int64_t before = product(data, 0, axis);
+  const std::int64_t after = product(data, axis + 1, data.size());
+  miniinfer_gather_attrs attrs{};
+  attrs.mode = MINIINFER_GATHER_AXIS;
+  attrs.axis = 1;
+  const ValueId made = context.emit(
+      MINIINFER_GATHER, make_attrs(attrs),
+      {context.view(value, {before, data[axis], after}), context.view(indices, {indexed})},
+      context.dtype_of(value), {before, indexed, after});
+  const auto at = static_cast<std::ptrdiff_t>(axis);
+  Shape out(data.begin(), data.begin() + at);
+  out.insert(out.end(), taken.begin(), taken.end());
+  out.insert(out.end(), data.begin() + at + 1, data.end());
+  return context.view(made, std::move(out));
 }
 
 ValueId emit_filled(LowerContext& context, const ConstantPtr& element, const Shape& shape) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "miniinfer/abi/op/norm.h"
+
 namespace miniinfer {
 
 ValueId emit_reduce(LowerContext& context, int kind, ValueId value,
@@ -51,6 +53,17 @@ ValueId emit_reduce(LowerContext& context, int kind, ValueId value,
   const ValueId result = context.emit(MINIINFER_REDUCE, make_attrs(attrs),
                                       {context.view(value, joined)}, out_type, joined_out);
   return context.view(result, out);
+}
+
+ValueId emit_softmax(LowerContext& context, ValueId value, std::size_t axis, bool logarithm) {
+  const Shape shape = context.shape_of(value);
+  const Shape flat = view_axis(shape, axis).shape();  // so that any rank will do
+  miniinfer_softmax_attrs attrs{};
+  attrs.axis = 1;
+  attrs.logarithm = logarithm ? 1 : 0;
+  const ValueId made = context.emit(MINIINFER_SOFTMAX, make_attrs(attrs),
+                                    {context.view(value, flat)}, context.dtype_of(value), flat);
+  return context.view(made, shape);
 }
 
 AxisView view_axis(const Shape& shape, std::size_t axis) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Reductions of whole axes.
+// Reductions of whole axes, and what is made of them.
 
 #include "core/ops/lowering.hpp"
 #include "miniinfer/abi/op/reduce.h"
@@ -12,6 +12,9 @@ namespace miniinfer {
 // that has few changes.
 ValueId emit_reduce(LowerContext& context, int kind, ValueId value,
                     const std::vector<std::int64_t>& axes, bool select_last = false);
+
+// softmax/1 over an axis, or its logarithm.
+ValueId emit_softmax(LowerContext& context, ValueId value, std::size_t axis, bool logarithm);
 
 // Sizes before, at and after an axis.
 struct AxisView {

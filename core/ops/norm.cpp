@@ -12,11 +12,6 @@
 namespace miniinfer {
 namespace {
 
-// Axes and everything between: [before, size of axis.., after] so that any rank will do.
-Shape around_axis(const Shape& shape, std::size_t axis) {
-  return {product(shape, 0, axis), shape[axis], product(shape, axis + 1, shape.size())};
-}
-
 Status infer_softmax(InferContext& context) {
   if (Status status = check_type(context, 0, TypeRule::Float); !status.ok()) return status;
   if (context.shape(0) && !context.shape(0)->empty()) {
@@ -25,17 +20,6 @@ Status infer_softmax(InferContext& context) {
     if (!axis) return axis.status();
   }
   return infer_same(context);
-}
-
-ValueId emit_softmax(LowerContext& context, ValueId x, std::size_t axis, bool logarithm) {
-  const Shape shape = context.shape_of(x);
-  const Shape flat = around_axis(shape, axis);
-  miniinfer_softmax_attrs attrs{};
-  attrs.axis = 1;
-  attrs.logarithm = logarithm ? 1 : 0;
-  const ValueId made = context.emit(MINIINFER_SOFTMAX, make_attrs(attrs), {context.view(x, flat)},
-                                    context.dtype_of(x), flat);
-  return context.view(made, shape);
 }
 
 // The one place along the axis that has the (first) maximum gets 1.

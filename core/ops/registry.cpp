@@ -8,12 +8,12 @@ namespace {
 
 std::vector<const Operator*> sorted_operators() {
   const std::array tables = {
-      kActivationOperators, kBatchNormOperators, kCastOperators,   kConstantOperators,
-      kExpandOperators,     kOneHotOperators,    kPadOperators,    kPointwiseOperators,
-      kRandomOperators,     kReverseOperators,   kShapeOperators,  kSliceOperators,
-      kTransposeOperators,  kTriangleOperators,  kConvOperators,   kPoolOperators,
-      kReduceOperators,     kMatmulOperators,    kEinsumOperators, kNormOperators,
-      kResizeOperators,     kGatherOperators,    kSelectOperators};
+      kActivationOperators, kAttentionOperators, kBatchNormOperators, kCastOperators,
+      kConstantOperators,   kExpandOperators,    kOneHotOperators,    kPadOperators,
+      kPointwiseOperators,  kRandomOperators,    kReverseOperators,   kShapeOperators,
+      kSliceOperators,      kTransposeOperators, kTriangleOperators,  kConvOperators,
+      kPoolOperators,       kReduceOperators,    kMatmulOperators,    kEinsumOperators,
+      kNormOperators,       kResizeOperators,    kGatherOperators,    kSelectOperators};
   std::vector<const Operator*> all;
   for (const OperatorTable& table : tables) {
     for (const Operator& op : table) all.push_back(&op);
