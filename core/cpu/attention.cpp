@@ -24,10 +24,10 @@ namespace {
 constexpr std::int64_t kWholeKeys = 512;  // up to here one block: a panel's scores are 24 KiB
 constexpr std::int64_t kKeyBlock = 256;
 constexpr std::int64_t kQueryBlock = 240;
-// With fewer keys the parts are faster (12 heads of 64: 23 us to 34 with 16 keys, 205 to 220 with
-// 64, but 735 to 705 with 128): each head packs k anew, which they do for all at once. Operands
-// that are not row-major would first be copied for them.
-constexpr std::int64_t kFewKeys = 96;
+// With no more keys a panel of queries meets so few that packing it costs more than it gives: it is
+// read where it is, and the scores are scaled (12 heads of 64: 27.6 us packed and 22.5 so with 16
+// keys, 188 and 177 with 64; 2,530 and 2,500 with 256, and with 384 it is no better).
+constexpr std::int64_t kFewKeys = 256;
 constexpr double kFlopsPerNs = 40;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -105,6 +105,7 @@ class AttentionKernel final : public Kernel {
         bytes_(static_cast<std::int64_t>(element_bytes(dtype_))),
         narrow_(dtype_ != MINIINFER_FLOAT32),
         values_in_place_(shape_.width % gemm_.nr == 0),
+        queries_in_place_(!narrow_ && shape_.keys <= kFewKeys),
         space_(shape_, gemm_, narrow_),
         attrs_(region.attrs<miniinfer_attention_attrs>()),
         q_(strided(region.in(0), region.arg_in(0))),
@@ -213,12 +214,16 @@ class AttentionKernel final : public Kernel {
     }
 
     // The scale goes into the queries, which are fewer than scores.
-    void pack_queries() const {
+    void pack_queries() {
       const GemmTable& t = kernel_.gemm_;
       const GemmPlan plan{rows_, 0, kernel_.shape_.depth};
       std::int64_t stride;
       const float* from = widen(kernel_.q_, head_, first_, rows_, plan.k, &stride);
+      queries_ = from;
+      queries_step_ = stride;
+      if (kernel_.queries_in_place_) return;
       float* to = at(kernel_.space_.q);
+      queries_ = to;
       pack_rows(t, plan, to, from, stride, 1, 0, plan.row_panels(t));
       kernel_.table_.scalar[MINIINFER_PW_MUL][1](
           to, to, &kernel_.attrs_.scale, nullptr,
@@ -248,13 +253,19 @@ class AttentionKernel final : public Kernel {
       float* scores = at(kernel_.space_.scores);
       GemmOperands x{};
       const GemmPlan score_plan{rows, keys, s.depth};
-      x.a = at(kernel_.space_.q) + row * s.depth;
-      x.a_packed = true;
+      x.a_packed = !kernel_.queries_in_place_;
+      x.a = queries_ + row * (x.a_packed ? s.depth : queries_step_);
+      x.a_row = queries_step_;
+      x.a_step = 1;
       x.b = at(kernel_.space_.k);
       x.b_packed = true;
       x.c = scores;
       x.c_row = s.key_block;
       multiply(t, score_plan, x, 0, 1, 0, score_plan.column_panels(t));
+      if (kernel_.queries_in_place_) {
+        kernel_.table_.scalar[MINIINFER_PW_MUL][1](scores, scores, &kernel_.attrs_.scale, nullptr,
+                                                   (rows - 1) * s.key_block + keys);
+      }
 
       for (std::int64_t i = 0; i < rows; ++i) {
         raise_row(scores + i * s.key_block, row + i, key, keys);
@@ -340,6 +351,8 @@ class AttentionKernel final : public Kernel {
     const miniinfer_run& run_;
     std::byte* scratch_;
     std::int64_t batch_ = 0, head_ = 0, first_ = 0, rows_ = 0;
+    const float* queries_ = nullptr;  // of the block, packed or in rows
+    std::int64_t queries_step_ = 0;
     const float* values_ = nullptr;  // of the block of keys, packed or in rows
     std::int64_t values_step_ = 0;
   };
@@ -352,6 +365,7 @@ class AttentionKernel final : public Kernel {
   std::int64_t bytes_;
   bool narrow_;
   bool values_in_place_;  // whole vectors may be read from a row
+  bool queries_in_place_;
   AttentionSpace space_;
   miniinfer_attention_attrs attrs_;
   Strided q_, k_, v_, y_, mask_;
@@ -389,11 +403,6 @@ miniinfer_code support(const RegionView& region, miniinfer_choice& choice) {
                          region.node_count(), dtype);
   }
   const AttentionShape shape(region);
-  if (shape.keys < kFewKeys && is_row_major(region.in(0)) && is_row_major(region.in(1)) &&
-      is_row_major(region.in(2))) {
-    return refuse_region(choice, "attention: %lld keys: with fewer than %lld its parts are faster",
-                         static_cast<long long>(shape.keys), static_cast<long long>(kFewKeys));
-  }
   const double flops = 2.0 * static_cast<double>(shape.batch * shape.heads * shape.queries) *
                        static_cast<double>(shape.keys) *
                        static_cast<double>(shape.depth + shape.width);

@@ -312,8 +312,9 @@ class Replacement {
         turned = turn(moved.regions()[0], a_.depth, a_.keys);
         if (turned) {
           const ValueId given = copy->inputs[0];
+          const Shape axes = *graph_.value(given).shape;  // by which a layout sees what is turned
           take(graph_.value(k).producer);
-          source = unscaled(given);
+          source = view(unscaled(given), axes);
         }
       }
     }

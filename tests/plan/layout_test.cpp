@@ -213,7 +213,6 @@ TEST_SUITE("plan.layout") {
     const ValueId context = turn(m.node("MatMul", {scores, split({0, 2, 1, 3})}), {0, 2, 1, 3});
     m.output(m.node("MatMul", {m.node("Reshape", {context, m.ints({batch, length, width})}),
                                m.weights({width, width})}));
-    // As products: attention/1 takes in the transpositions itself.
     const GraphRun plain = run_graph(m.graph, m.inputs, {"layout", "lift-attention"});
     const GraphRun got = run_graph(m.graph, m.inputs, {"lift-attention"});
     CHECK(count(*plain.plan, "copy/1") == 4);
@@ -221,6 +220,10 @@ TEST_SUITE("plan.layout") {
     CHECK(got.steps() == plain.steps() - 4);
     CHECK(got.placement.per_device == plain.placement.per_device);
     check_close(got.outputs[0], plain.outputs[0], 1e-4, 1e-5);
+    const GraphRun whole = run_graph(m.graph, m.inputs);
+    CHECK(count(*whole.plan, "attention/1") == 1);
+    CHECK(count(*whole.plan, "copy/1") == 0);
+    check_close(whole.outputs[0], plain.outputs[0], 1e-4, 1e-5);
     const FakeDevice fake;
     const GraphRun other = run_graph(m.graph, m.inputs, {}, {fake.open()});
     check_close(other.outputs[0], plain.outputs[0], 1e-4, 1e-5);
