@@ -8,8 +8,11 @@
 namespace miniinfer::cuda {
 
 // There is no compiler for an emulated device: everything is interpreted.
-cudaKernel_t compile_pointwise(const Device&, const GeneratedSource&, bool) { return nullptr; }
-cudaError_t launch_compiled(cudaKernel_t, const GeneratedArgs&, int, cudaStream_t) {
+std::shared_ptr<const CompiledKernel> compile_pointwise(const Device&, const GeneratedSource&,
+                                                        bool) {
+  return nullptr;
+}
+cudaError_t launch_compiled(const CompiledKernel&, const GeneratedArgs&, int, cudaStream_t) {
   return cudaErrorNotSupported;
 }
 

@@ -51,7 +51,7 @@ cudaError_t PointwiseRunner::launch(const miniinfer_run& run, cudaStream_t strea
   args.aligned = aligned ? 1 : 0;
   args.fault = fault;
   args.step = run.step;
-  return launch_compiled(kernel_, args, generated_.vector, stream);
+  return launch_compiled(*kernel_, args, generated_.vector, stream);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <memory>
 #include <vector>
 
 #include "plugins/cuda/family.hpp"
@@ -9,6 +10,8 @@
 #include "plugins/cuda/kernels/pointwise_source.hpp"
 
 namespace miniinfer::cuda {
+
+class CompiledKernel;
 
 extern const Family kPointwise;
 
@@ -29,7 +32,7 @@ class PointwiseRunner {
  private:
   std::vector<int> args_;  // of inputs, then outputs; -1: inside the region
   InterpretedProgram interpreted_;
-  cudaKernel_t kernel_ = nullptr;
+  std::shared_ptr<const CompiledKernel> kernel_;
   GeneratedSource generated_;  // without its text
 };
 

@@ -2,21 +2,37 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <mutex>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "miniinfer/sdk/host.hpp"
 #include "plugins/cuda/check.hpp"
 #include "plugins/cuda/device.hpp"
 #include "plugins/cuda/disk_cache.hpp"
+#include "plugins/cuda/kernels/recently_used.hpp"
 #include "plugins/cuda/libraries.hpp"
 #include "plugins/cuda/nvrtc.hpp"
 
 namespace miniinfer::cuda {
+
+// With the library that it is from.
+class CompiledKernel {
+ public:
+  CompiledKernel(cudaLibrary_t library, cudaKernel_t kernel) : library_(library), kernel_(kernel) {}
+  ~CompiledKernel() { static_cast<void>(CUDA_CHECK(cudaLibraryUnload(library_))); }
+  CompiledKernel(const CompiledKernel&) = delete;
+  CompiledKernel& operator=(const CompiledKernel&) = delete;
+  cudaKernel_t get() const { return kernel_; }
+
+ private:
+  cudaLibrary_t library_;
+  cudaKernel_t kernel_;
+};
+
 namespace {
+
+using KernelPtr = std::shared_ptr<const CompiledKernel>;
 
 // A code object, or PTX for a GPU that is newer than NVRTC.
 using Image = std::string;
@@ -91,7 +107,8 @@ class Compilation {
   nvrtcProgram program_ = nullptr;
 };
 
-// Libraries stay loaded: a kernel that was made may be in use anywhere.
+// What is in use is kept, so a kernel only goes where another is made: when CUDA may be called, and
+// nothing that was launched or recorded still needs it.
 class KernelCache {
  public:
   static KernelCache& instance() {
@@ -99,26 +116,25 @@ class KernelCache {
     return *cache;
   }
 
-  cudaKernel_t get(const Device& device, const std::string& text, bool worth_compiling) {
-    const int architecture = device.properties().compute_capability;
+  KernelPtr get(const Device& device, const std::string& text, bool worth_compiling) {
+    const std::string key = sdk::format("%d ", device.properties().compute_capability) + text;
     const std::lock_guard lock(mutex_);
-    const auto found = kernels_.find({architecture, text});
-    if (found != kernels_.end()) return found->second;
-    cudaKernel_t kernel = nullptr;
+    if (const KernelPtr* found = kernels_.find(key)) return *found;
+    KernelPtr kernel;
     try {
-      if (!make(device, text, worth_compiling, &kernel)) return nullptr;
+      if (!make(device, text, worth_compiling, kernel)) return nullptr;
     } catch (const sdk::Error& error) {
       sdk::log(MINIINFER_LOG_WARN, "%s: a pointwise program is interpreted: %s", device.id(),
                error.what());
     }
-    kernels_[{architecture, text}] = kernel;
+    kernels_.add(key, kernel);
     return kernel;
   }
 
  private:
   // False where it was not tried: it may be worth more the next time.
   bool make(const Device& device, const std::string& text, bool worth_compiling,
-            cudaKernel_t* kernel) {
+            KernelPtr& kernel) {
     const Nvrtc* nvrtc = find_nvrtc(device);
     if (nvrtc == nullptr) return false;
     const int architecture = device.properties().compute_capability;
@@ -128,11 +144,11 @@ class KernelCache {
     nvrtc->nvrtcVersion(&major, &minor);
     const std::string kind = sdk::format("pointwise-sm%d-nvrtc%d.%d", architecture, major, minor);
     Image image = read_cache(kind, source);
-    if (!image.empty() && load(image, kernel)) return true;
+    if (!image.empty() && (kernel = load(image)) != nullptr) return true;
     if (!worth_compiling) return false;
     image = Compilation(*nvrtc).run(source, architecture);
-    if (!load(image, kernel)) return true;
-    write_cache(kind, source, image);
+    kernel = load(image);
+    if (kernel != nullptr) write_cache(kind, source, image);
     return true;
   }
 
@@ -148,45 +164,46 @@ class KernelCache {
     return nvrtc_;
   }
 
-  bool load(const Image& image, cudaKernel_t* kernel) {
+  static KernelPtr load(const Image& image) {
     cudaLibrary_t library = nullptr;
     if (CUDA_CHECK(cudaLibraryLoadData(&library, image.data(), nullptr, nullptr, 0, nullptr,
                                        nullptr, 0)) != MINIINFER_OK) {
-      return false;
+      return nullptr;
     }
-    if (CUDA_CHECK(cudaLibraryGetKernel(kernel, library, kGeneratedName)) != MINIINFER_OK) {
-      *kernel = nullptr;
-      return false;
-    }
+    cudaKernel_t kernel = nullptr;
+    const bool found =
+        CUDA_CHECK(cudaLibraryGetKernel(&kernel, library, kGeneratedName)) == MINIINFER_OK;
+    auto made = std::make_shared<const CompiledKernel>(library, kernel);
+    if (!found) return nullptr;
     // Code is loaded when it is first asked for: here, and not inside a graph's capture.
     cudaFuncAttributes attributes;
-    static_cast<void>(CUDA_CHECK(cudaFuncGetAttributes(&attributes, *kernel)));
-    return true;
+    static_cast<void>(CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel)));
+    return made;
   }
 
   std::mutex mutex_;
-  std::map<std::pair<int, std::string>, cudaKernel_t> kernels_;  // null: cannot be made
+  RecentlyUsed<const CompiledKernel> kernels_{256};  // by architecture and text; of nothing: fails
   const Nvrtc* nvrtc_ = nullptr;
   bool is_missing_ = false;
 };
 
 }  // namespace
 
-cudaKernel_t compile_pointwise(const Device& device, const GeneratedSource& source,
-                               bool worth_compiling) {
+KernelPtr compile_pointwise(const Device& device, const GeneratedSource& source,
+                            bool worth_compiling) {
   const char* option = sdk::option("nvrtc");
   const std::string_view wanted = option == nullptr ? "" : option;
   if (wanted == "off") return nullptr;
   return KernelCache::instance().get(device, source.text, worth_compiling || wanted == "always");
 }
 
-cudaError_t launch_compiled(cudaKernel_t kernel, const GeneratedArgs& args, int vector,
+cudaError_t launch_compiled(const CompiledKernel& kernel, const GeneratedArgs& args, int vector,
                             cudaStream_t stream) {
   const std::uint64_t per_block = std::uint64_t{kGeneratedThreads} * static_cast<unsigned>(vector);
   const std::uint64_t blocks = (args.count + per_block - 1) / per_block;
   constexpr std::uint64_t kMost = 1 << 20;
   void* parameters[] = {const_cast<GeneratedArgs*>(&args)};
-  return cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(std::min(blocks, kMost))),
+  return cudaLaunchKernel(kernel.get(), dim3(static_cast<unsigned>(std::min(blocks, kMost))),
                           dim3(kGeneratedThreads), parameters, 0, stream);
 }
 
