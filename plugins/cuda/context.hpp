@@ -33,7 +33,11 @@ class CUDAEvent final : public sdk::Event {
 };
 
 // A non-blocking stream and what belongs to it: one set of library handles, made when first needed.
-// Everything that works on a stream is called by one thread at a time.
+//
+// Copies, fills, kernels, a capture's begin and end, and the handles are for one thread at a time;
+// copy_from works on both streams, and is for one thread at a time of either. sync, done, native,
+// record and wait may come from any thread meanwhile, and touch nothing of this object that
+// changes; but not during a capture, which a question would end and a mark would be recorded into.
 class CUDADeviceContext final : public sdk::Stream {
  public:
   // `native`: a cudaStream_t of the application's, which stays alive; or null.
