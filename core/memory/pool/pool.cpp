@@ -241,6 +241,7 @@ inline Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcep
   if (!is_power_of_two(request.alignment) || request.kind != kind_) {
     return fail(check_request(request, device_, {kind_}));
   }
+  if (Status status = upstream_->ready(); !status.ok()) return fail(status);
   if (request.bytes == 0) return Block{};
   const auto lifetime = static_cast<std::size_t>(request.lifetime);
   if (lifetime >= kLifetimes) {
@@ -268,7 +269,6 @@ inline Result<Block> Pool::allocate_shared(const MemoryRequest& request) noexcep
          "add_stream() it first"});
   }
   if (id == kNil) {
-    if (Status status = upstream_->ready(); !status.ok()) return fail(status);
     Result<NodeId> climbed = climb(wanted);
     if (!climbed) return fail(climbed.status());
     id = *climbed;
