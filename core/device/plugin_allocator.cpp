@@ -7,7 +7,7 @@
 #include "core/base/checked_math.hpp"
 #include "core/base/format.hpp"
 #include "core/memory/request.hpp"
-#include "miniinfer/pool_allocator.hpp"
+#include "miniinfer/memory_snapshot.hpp"
 
 namespace miniinfer {
 namespace {
@@ -214,6 +214,15 @@ void PluginAllocator::deallocate(Block block, Stream stream) noexcept {
   if (block.handle == 0) return;
   counter_.subtract(block.bytes);
   upstream_->deallocate_raw(block, stream);
+}
+
+MemorySnapshot PluginAllocator::snapshot() const {
+  MemorySnapshot snapshot;
+  snapshot.device = upstream_->record().id;
+  snapshot.flat_address = upstream_->properties().flat_address;
+  snapshot.memory = info();
+  snapshot.stats = stats();
+  return snapshot;
 }
 
 }  // namespace miniinfer

@@ -80,6 +80,7 @@ class PluginAllocator final : public Allocator {
   void deallocate(Block block, Stream stream) noexcept override;
   MemoryStats stats() const noexcept override { return counter_.read(); }
   MemoryInfo info() const noexcept override { return upstream_->info(); }
+  MemorySnapshot snapshot() const override;
 
  private:
   const std::shared_ptr<PluginUpstream> upstream_;

@@ -6,6 +6,7 @@
 #include "core/memory/allocator_upstream.hpp"
 #include "core/memory/cpu_allocator.hpp"
 #include "core/memory/pool/make_pool.hpp"
+#include "miniinfer/tracking_allocator.hpp"
 
 namespace miniinfer {
 namespace {
@@ -172,7 +173,8 @@ Result<AllocatorPtr> AllocatorTable::build(const AllocatorSpec& spec, MemoryKind
         made = limit_allocator(made, layer.bytes, label(spec.device, kind));
         break;
       case AllocatorSpec::Kind::Tracking:
-        made = tracking_allocator(made);
+        made =
+            tracking_allocator(made, {.history = layer.history, .name = label(spec.device, kind)});
         break;
       case AllocatorSpec::Kind::Caching:
         if (raw && !layer.has_options) {

@@ -33,10 +33,18 @@ Written read_slack(std::string_view value, Layer& layer) {
   return format("%.17g", slack);
 }
 
-Written read_virtual_memory(std::string_view value, Layer& layer) {
+Written read_switch(std::string_view value, bool& out) {
   if (value != "on" && value != "off") return std::nullopt;
-  layer.pool.virtual_memory = value == "on";
+  out = value == "on";
   return std::string(value);
+}
+
+Written read_history(std::string_view value, Layer& layer) {
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 24;
+  const char* const end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, layer.history);
+  if (error != std::errc() || rest != end || layer.history > kMost) return std::nullopt;
+  return std::to_string(layer.history);
 }
 
 struct Option {
@@ -52,14 +60,20 @@ constexpr Option kSlack = {"slack", "1..1000", read_slack};
 constexpr Option kThreadCache = {"thread_cache", "SIZE", [](std::string_view value, Layer& layer) {
                                    return read_size(value, layer.pool.thread_cache_bytes);
                                  }};
-constexpr Option kVirtualMemory = {"virtual_memory", "on|off", read_virtual_memory};
+constexpr Option kVirtualMemory = {"virtual_memory", "on|off",
+                                   [](std::string_view value, Layer& layer) {
+                                     return read_switch(value, layer.pool.virtual_memory);
+                                   }};
 constexpr Option kBytes = {"bytes", "SIZE", [](std::string_view value, Layer& layer) {
                              return read_size(value, layer.bytes);
                            }};
 
+constexpr Option kHistory = {"history", "0..16777216", read_history};
+
 constexpr Option kCachingOptions[] = {kLimit, kSlack, kThreadCache, kVirtualMemory};
 constexpr Option kPoolOptions[] = {kLimit, kSlack, kVirtualMemory};
 constexpr Option kLimitOptions[] = {kBytes};
+constexpr Option kTrackingOptions[] = {kHistory};
 
 struct Preset {
   std::string_view name;
@@ -72,7 +86,7 @@ constexpr Preset kPresets[] = {
     {"caching", Kind::Caching, kCachingOptions},
     {"pool", Kind::Pool, kPoolOptions},
     {"limit", Kind::Limit, kLimitOptions, true},
-    {"tracking", Kind::Tracking, {}},
+    {"tracking", Kind::Tracking, kTrackingOptions},
 };
 
 std::string list_options(const Preset& preset) {

@@ -14,9 +14,10 @@ struct AllocatorSpec {
   enum class Kind { Caching, Pool, Limit, Tracking };
   struct Layer {
     Kind kind;
-    PoolOptions pool;          // of Caching and Pool
-    std::uint64_t bytes = 0;   // of Limit
-    bool has_options = false;  // some were given
+    PoolOptions pool;           // of Caching and Pool
+    std::uint64_t bytes = 0;    // of Limit
+    std::uint64_t history = 0;  // of Tracking
+    bool has_options = false;   // some were given
   };
 
   std::string device;  // "fake" is "fake:0"

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "core/memory/memory_counter.hpp"
-#include "miniinfer/allocator.hpp"
+#include "miniinfer/memory_snapshot.hpp"
 
 namespace miniinfer {
 
@@ -26,6 +26,12 @@ class FaultAllocator final : public Allocator {
   MemoryStats stats() const noexcept override { return counter_.read(); }
   MemoryInfo info() const noexcept override { return upstream_->info(); }
   PoolAllocator* pool() noexcept override { return upstream_->pool(); }
+  TrackingAllocator* tracker() noexcept override { return upstream_->tracker(); }
+  MemorySnapshot snapshot() const override {
+    MemorySnapshot snapshot = upstream_->snapshot();
+    snapshot.stats = stats();
+    return snapshot;
+  }
 
  private:
   const AllocatorPtr upstream_;

@@ -3,7 +3,7 @@
 #include "core/base/format.hpp"
 #include "core/memory/budget.hpp"
 #include "core/memory/memory_counter.hpp"
-#include "miniinfer/pool_allocator.hpp"
+#include "miniinfer/memory_snapshot.hpp"
 
 namespace miniinfer {
 namespace {
@@ -38,6 +38,12 @@ class LimitAllocator final : public Allocator {
 
   MemoryStats stats() const noexcept override { return counter_.read(); }
   PoolAllocator* pool() noexcept override { return upstream_->pool(); }
+  TrackingAllocator* tracker() noexcept override { return upstream_->tracker(); }
+  MemorySnapshot snapshot() const override {
+    MemorySnapshot snapshot = upstream_->snapshot();
+    snapshot.stats = stats();
+    return snapshot;
+  }
 
   MemoryInfo info() const noexcept override {
     MemoryInfo info = upstream_->info();

@@ -64,15 +64,19 @@ struct MemoryInfo {
 };
 
 struct MemoryStats {
-  std::uint64_t allocated_bytes = 0;       // given out now
-  std::uint64_t peak_allocated_bytes = 0;  // the most that was given out at once
-  std::uint64_t allocations =
-      0;  // blocks given since the beginning; requests for nothing give none
+  std::uint64_t allocated_bytes = 0;  // given out now
+  // The most that was given out at once: exact, but for two. A pool counts what its threads keep as
+  // given out; a tracker that several threads use is right to 1 MiB for each of them.
+  std::uint64_t peak_allocated_bytes = 0;
+  // Blocks given since the beginning; requests for nothing give none.
+  std::uint64_t allocations = 0;
   std::uint64_t frees = 0;
   std::uint64_t failures = 0;
 };
 
 class PoolAllocator;
+class TrackingAllocator;
+struct MemorySnapshot;
 
 // [any-thread], all of it.
 class MINIINFER_API Allocator {
@@ -92,6 +96,11 @@ class MINIINFER_API Allocator {
   virtual MemoryInfo info() const noexcept { return {}; }
   // The pool behind it; null where there is none.
   virtual PoolAllocator* pool() noexcept { return nullptr; }
+  // The outermost tracker in it; null where there is none. See tracking_allocator.hpp.
+  virtual TrackingAllocator* tracker() noexcept { return nullptr; }
+  // What lies where, as far as it is known: see memory_snapshot.hpp. The default has statistics
+  // alone. Others who use the allocator wait meanwhile.
+  virtual MemorySnapshot snapshot() const;
 };
 
 using AllocatorPtr = std::shared_ptr<Allocator>;
@@ -105,7 +114,7 @@ class MINIINFER_API AllocatorFactory {
   //   "cuda:0/caching"             the pool that sessions and tensors use as well
   //   "cuda:0/caching?limit=4GiB"  one of its own; also slack, thread_cache, virtual_memory=on|off
   //   "cuda:0/pool"                the same without the threads' caches
-  //   "cuda:0/tracking"            counts for itself
+  //   "cuda:0/tracking"            knows every block in use, by tag; ?history=N keeps events
   //   "cuda:0/limit?bytes=1GiB"    refuses what goes beyond
   //
   // as in "cuda:0/caching/limit?bytes=1GiB/tracking". One name gives one object as long as somebody
@@ -123,7 +132,7 @@ class MINIINFER_API AllocatorFactory {
 // asked, used and allowed.
 MINIINFER_API AllocatorPtr limit_allocator(AllocatorPtr upstream, std::uint64_t limit_bytes,
                                            std::string_view name);
-// Wraps any allocator and counts for itself, so that two users of one allocator can be told apart.
+// Wraps any allocator and knows every block it gave: see tracking_allocator.hpp.
 MINIINFER_API AllocatorPtr tracking_allocator(AllocatorPtr upstream);
 
 }  // namespace miniinfer

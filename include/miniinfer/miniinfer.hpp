@@ -11,6 +11,7 @@
 #include "miniinfer/data_type.hpp"
 #include "miniinfer/device.hpp"
 #include "miniinfer/device_context.hpp"
+#include "miniinfer/memory_snapshot.hpp"
 #include "miniinfer/plugin.hpp"
 #include "miniinfer/pool_allocator.hpp"
 #include "miniinfer/runtime.hpp"
@@ -20,3 +21,4 @@
 #include "miniinfer/tensor.hpp"
 #include "miniinfer/text.hpp"
 #include "miniinfer/trace.hpp"
+#include "miniinfer/tracking_allocator.hpp"

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "core/memory/pool/make_pool.hpp"
+#include "miniinfer/tracking_allocator.hpp"
 
 namespace miniinfer {
 namespace {
@@ -70,15 +71,19 @@ struct Bench {
     if (!caches) options.thread_cache_bytes = 0;
     pool = make_pool(std::make_shared<FreeDevice>(maps), "bench:0", options, nullptr);
     static_cast<void>(pool->add_stream(stream));
+    allocator = pool;
   }
-  Block take(std::uint64_t bytes) { return *pool->allocate({.bytes = bytes, .stream = stream}); }
-  void pair(std::uint64_t bytes) {
-    const Result<Block> block = pool->allocate({.bytes = bytes, .stream = stream});
-    pool->deallocate(*block, stream);
+  Block take(std::uint64_t bytes, std::string_view tag = {}) {
+    return *allocator->allocate({.bytes = bytes, .stream = stream, .tag = tag});
+  }
+  void pair(std::uint64_t bytes, std::string_view tag = {}) {
+    const Result<Block> block = allocator->allocate({.bytes = bytes, .stream = stream, .tag = tag});
+    allocator->deallocate(*block, stream);
   }
 
   Stream stream{this};
   std::shared_ptr<PoolAllocator> pool;
+  AllocatorPtr allocator;  // the pool, or what is around it
 };
 
 double nanoseconds(Clock::time_point from) {
@@ -182,6 +187,20 @@ void measure(Results& results) {
     const auto pair = [&](int) { bench.pair(bytes); };
     results[name + "_ns"].push_back(time_pair(pair));
     results[name + "_p99_ns"].push_back(quantile(time_batches(20'000, 16, pair), 0.99));
+  }
+  // Beside the pair that is not tracked, which a busy machine makes slower by as much.
+  for (const std::uint64_t bytes : {std::uint64_t{512}, std::uint64_t{1} << 20}) {
+    const std::string name = "tracking_on_" + std::to_string(bytes);
+    Bench bare, tracked, history;
+    tracked.allocator = tracking_allocator(tracked.pool);
+    history.allocator = tracking_allocator(history.pool, {.history = 4096, .name = {}});
+    const double without = time_pair([&](int) { bare.pair(bytes); });
+    const double with = time_pair([&](int) { tracked.pair(bytes); });
+    const double tagged = time_pair([&](int) { tracked.pair(bytes, "activations"); });
+    const double kept = time_pair([&](int) { history.pair(bytes); });
+    results[name + "_costs_ns"].push_back(with - without);
+    results[name + "_tagged_costs_ns"].push_back(tagged - without);
+    results[name + "_history_costs_ns"].push_back(kept - without);
   }
   {
     std::mt19937_64 random(1);

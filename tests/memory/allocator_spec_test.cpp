@@ -43,6 +43,13 @@ TEST_CASE("layers come from left to right, each with its options") {
   CHECK(spec.layers[1].kind == Kind::Limit);
   CHECK(spec.layers[1].bytes == 1536);
   CHECK(spec.layers[2].kind == Kind::Tracking);
+  CHECK(spec.layers[2].history == 0);
+}
+
+TEST_CASE("a tracker keeps as many events as it is told") {
+  const AllocatorSpec spec = parse_allocator_spec("fake/pool/tracking?history=0100").value();
+  CHECK(spec.layers[1].history == 100);
+  CHECK(contains(spec.text, "tracking?history=100"));
 }
 
 TEST_CASE("a pool has no threads' caches") {
@@ -72,13 +79,14 @@ TEST_CASE("what is unknown is refused with what there is") {
   CHECK(contains(refused("fake/caching?limit=4GB").message(), "'4GB' is no value for limit=SIZE"));
   CHECK(contains(refused("fake/caching?limit=1&limit=2").message(), "twice"));
   CHECK(contains(refused("fake/limit").message(), "missing"));
-  CHECK(contains(refused("fake/tracking?x=1").hint(), "none"));
+  CHECK(contains(refused("fake/tracking?x=1").hint(), "history=0..16777216"));
   CHECK(contains(refused("fake?limit=1").message(), "without a preset"));
-  for (const char* name : {"fake/", "fake//caching", "fake/caching/", "fake/caching?limit",
-                           "fake/caching?limit=", "fake/caching?limit=-1", "fake/caching?limit=1e3",
-                           "fake/caching?slack=0.9", "fake/caching?slack=nan",
-                           "fake/caching?slack=1x", "fake/caching?virtual_memory=yes",
-                           "fake/caching?limit=9223372036854775808", "fake/Caching"}) {
+  for (const char* name :
+       {"fake/", "fake//caching", "fake/caching/", "fake/caching?limit",
+        "fake/caching?limit=", "fake/caching?limit=-1", "fake/caching?limit=1e3",
+        "fake/caching?slack=0.9", "fake/caching?slack=nan", "fake/caching?slack=1x",
+        "fake/caching?virtual_memory=yes", "fake/caching?limit=9223372036854775808", "fake/Caching",
+        "fake/tracking?history=-1", "fake/tracking?history=16777217"}) {
     CAPTURE(name);
     (void)refused(name);
   }

@@ -61,7 +61,9 @@ TEST_CASE("caching without options is the pool that everybody shares") {
   Fixture f;
   const AllocatorPtr caching = f.get("x:0/caching");
   CHECK(caching == f.table.pool("x:0", MemoryKind::Device).value());
-  CHECK(f.get("x:0/caching/tracking")->pool() == caching->pool());
+  const AllocatorPtr tracked = f.get("x:0/caching/tracking");
+  tracked->deallocate(tracked->allocate({.bytes = 1}).value(), {});
+  CHECK(caching->stats().allocations == 1);
   CHECK(f.get("x:0/caching?slack=1.5") != caching);
   CHECK(f.table.pool("x:0", MemoryKind::Pinned).status().code() == Code::NotFound);
 }

@@ -17,6 +17,7 @@
 #include "core/memory/pool/thread_cache.hpp"
 #include "core/memory/upstream.hpp"
 #include "core/platform/address_sanitizer.hpp"
+#include "miniinfer/memory_snapshot.hpp"
 #include "miniinfer/pool_allocator.hpp"
 
 namespace miniinfer::pool {
@@ -55,6 +56,7 @@ class Pool final : public PoolAllocator {
   void remove_release_hook(std::uint64_t id) noexcept override;
   PoolStats pool_stats() const noexcept override;
   std::string check() const override;
+  MemorySnapshot snapshot() const override;
 
   // A thread ends: its blocks go to all.
   void retire(ThreadCache* cache) noexcept;
@@ -227,7 +229,7 @@ class Pool final : public PoolAllocator {
   [[gnu::noinline]] std::uint16_t name_tag(std::string_view tag) noexcept;  // with the lock
   std::vector<MemoryReport::Share> top_tags() const noexcept;               // with the lock
   template <class Which>
-  std::vector<ThreadCache*> close_caches(Which&& which) noexcept;  // with slow_
+  std::vector<ThreadCache*> close_caches(Which&& which) const noexcept;  // with slow_
   // With slow_: no thread has blocks of the stream, nor will before its cache is opened again.
   std::vector<ThreadCache*> close_shelves(Stream stream) noexcept;
 
@@ -328,7 +330,7 @@ class Pool final : public PoolAllocator {
 };
 
 template <class Which>
-std::vector<ThreadCache*> Pool::close_caches(Which&& which) noexcept {
+std::vector<ThreadCache*> Pool::close_caches(Which&& which) const noexcept {
   std::vector<ThreadCache*> closed;
   for (ThreadCache* cache : caches_) {
     if (which(*cache)) closed.push_back(cache);

@@ -7,24 +7,12 @@
 #include <thread>
 #include <vector>
 
+#include "core/memory/owned_counter.hpp"
 #include "core/memory/pool/node_table.hpp"
 #include "core/memory/pool/size_bins.hpp"
 #include "core/platform/asymmetric_fence.hpp"
 
 namespace miniinfer::pool {
-
-// A number that one thread changes and others read.
-class OwnedCounter {
- public:
-  [[gnu::always_inline]] void add(std::uint64_t by) noexcept {
-    value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_release);
-  }
-  void subtract(std::uint64_t by) noexcept { add(std::uint64_t{0} - by); }
-  std::uint64_t read() const noexcept { return value_.load(std::memory_order_acquire); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
 
 struct Counters {
   OwnedCounter allocations, frees;
