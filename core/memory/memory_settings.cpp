@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* kPool = "MINIINFER_MEMORY";
 constexpr const char* kLimits = "MINIINFER_MEMORY_LIMIT";
+constexpr const char* kSnapshot = "MINIINFER_MEMORY_SNAPSHOT";
 
 Status read_limits(const std::string& text, MemorySettings& settings) {
   for (const std::string& entry : split_list(text, ',')) {
@@ -55,5 +56,7 @@ Result<MemorySettings> read_memory_settings() {
   }
   return settings;
 }
+
+std::string snapshot_setting() { return environment(kSnapshot).value_or(""); }
 
 }  // namespace miniinfer

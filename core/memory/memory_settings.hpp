@@ -26,4 +26,8 @@ struct MemorySettings {
 // INVALID_ARGUMENT, naming the variable, for what cannot be read.
 Result<MemorySettings> read_memory_settings();
 
+// MINIINFER_MEMORY_SNAPSHOT=FILE or a folder: where the pool that first fails is written to. Empty:
+// nowhere.
+std::string snapshot_setting();
+
 }  // namespace miniinfer

@@ -1,6 +1,6 @@
 #pragma once
 
-// What lies where in an allocator's memory, as data.
+// What lies where in an allocator's memory, as data and as files that tools open.
 //
 // Allocator::snapshot() takes one. A pool tells its segments and the blocks that tile them; a
 // tracker around it adds who asked for a block and how much, and the events it has kept; over
@@ -53,5 +53,22 @@ struct MemorySnapshot {
   std::vector<Segment> segments;
   std::vector<MemoryEvent> events;
 };
+
+// A pickle that https://pytorch.org/memory_viz and torch.cuda._memory_viz read. INVALID_ARGUMENT
+// for blocks that do not tile their segment, or addresses further apart than JavaScript can tell
+// (2^53).
+MINIINFER_API Result<std::string> to_memory_viz(const MemorySnapshot& snapshot);
+// A trace that https://ui.perfetto.dev and chrome://tracing show: bytes in use over time, and a
+// slice for each block. Without events there is one moment to see.
+MINIINFER_API Result<std::string> to_trace_json(const MemorySnapshot& snapshot);
+// The events as RMM logs them: Thread,Time,Action,Pointer,Size,Stream, times in UTC.
+MINIINFER_API Result<std::string> to_rmm_csv(const MemorySnapshot& snapshot);
+
+// One of these, as the file's ending says: .pickle, .json, .csv. INVALID_ARGUMENT for another.
+MINIINFER_API Result<std::string> snapshot_file(const MemorySnapshot& snapshot,
+                                                std::string_view path);
+// The same into the file, which is there when it is whole. INVALID_ARGUMENT where it cannot be
+// written.
+MINIINFER_API Status write_snapshot(const MemorySnapshot& snapshot, const std::string& path);
 
 }  // namespace miniinfer

@@ -4,8 +4,9 @@
 import hashlib
 import json
 import os
+import pickle
 
-from cli import (DEVICE, DIFFERENT, DIGITS, FILE, MODEL, OK, PLUGIN, SAMPLES, USAGE, Case, document,
+from cli import (DEVICE, DIFFERENT, DIGITS, FILE, MEMORY, MODEL, OK, PLUGIN, SAMPLES, USAGE, Case, document,
                  main, run, w)
 
 
@@ -74,6 +75,29 @@ class Command(Case):
         self.expect(USAGE, "run", MODEL, *SAMPLES, "-o", f"labels=@{out}", text="outputs: scores")
         self.expect(USAGE, "run", MODEL, *SAMPLES, "-o", "scores")
         self.assertEqual(self.files(), ["all.npz", "scores.npy"])
+
+    def test_memory_snapshot(self):
+        for device in ("cpu:0", "fake:0"):
+            with self.subTest(device=device):
+                file = self.dir / "memory.pickle"
+                self.expect(OK, "run", MODEL, *SAMPLES, "-d", device, "--memory-snapshot", file)
+                snapshot = pickle.loads(file.read_bytes())
+                names = {frame["name"] for segment in snapshot["segments"] for block in segment["blocks"]
+                         for frame in block["frames"]}
+                self.assertIn("weights", names)
+                file = self.dir / "memory.json"
+                self.expect(OK, "run", MODEL, *SAMPLES, "-d", device, "--memory-snapshot", file)
+                self.assertIn("traceEvents", json.loads(file.read_text()))
+        self.expect(USAGE, "run", MODEL, *SAMPLES, "--memory-snapshot", self.dir / "memory.txt",
+                    text=".pickle, .json or .csv")
+        self.expect(FILE, "run", MODEL, *SAMPLES, "--memory-snapshot", self.dir / "no" / "memory.csv")
+
+    def test_a_pool_that_fails_is_written_where_the_environment_says(self):
+        result = self.expect(MEMORY, "run", MODEL, *SAMPLES, "-d", "fake:0",
+                             env={"MINIINFER_MEMORY": "limit=64K", "MINIINFER_MEMORY_SNAPSHOT": str(self.dir)})
+        [file] = self.dir.glob("memory-fake-0-*.pickle")
+        self.assertIn(f"what lies where is in {file}", result.stderr)
+        self.assertIn("segments", pickle.loads(file.read_bytes()))
 
     def test_different_outputs(self):
         zeros = self.model([("Sub", ["x", "x"], ["y"])], name="zeros")

@@ -24,6 +24,9 @@ constexpr Variable kVariables[] = {
     {"MINIINFER_MEMORY_LIMIT",
      "the most memory that all pools of the process may have, and those of a device: "
      "8GiB,cuda:0=4GiB"},
+    {"MINIINFER_MEMORY_SNAPSHOT",
+     "a folder, or a file that ends in .pickle, .json or .csv: the first pool that has no memory "
+     "left is written there, device and process in the name"},
     {"XDG_CACHE_HOME", "where compiled kernels and verdicts about plugins are kept"},
 };
 

@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "command.hpp"
+#include "file_io.hpp"
 #include "inputs.hpp"
 #include "miniinfer/compare.hpp"
+#include "miniinfer/memory_snapshot.hpp"
 #include "npy.hpp"
 
 namespace miniinfer::command {
@@ -17,6 +19,7 @@ struct Options {
   std::vector<std::string> outputs;  // NAME=@F.npy
   std::string all_outputs;           // F.npz
   std::string expected;              // F.npz or DIR
+  std::string memory_snapshot;       // F.pickle, F.json or F.csv
   double rtol = 1e-3;
   double atol = 1e-5;
 };
@@ -124,6 +127,23 @@ Result<bool> check_expected(const Options& options, const Session& session, cons
   return all_equal;
 }
 
+// Of the pool of the device that has most to do.
+Outcome write_memory_snapshot(const Options& options, const Placement& placement) {
+  std::string device;
+  int most = 0;
+  for (const auto& [name, count] : placement.per_device) {
+    if (name == "host-shape" || count <= most) continue;
+    device = name;
+    most = count;
+  }
+  const Result<AllocatorPtr> pool = AllocatorFactory::get(device + "/caching");
+  if (!pool) return Outcome::fail(pool.status(), Stage::Run, device);
+  const Result<std::string> text = snapshot_file((*pool)->snapshot(), options.memory_snapshot);
+  if (!text) return Outcome::fail(text.status(), Stage::Usage);
+  Status status = write_file(options.memory_snapshot, *text);
+  return status.ok() ? Outcome::ok() : Outcome::fail(status, Stage::File, options.memory_snapshot);
+}
+
 // Before the run: what it would be a pity to learn after it.
 Status check_output_names(const Options& options, const Session& session) {
   std::string names;
@@ -147,6 +167,10 @@ Outcome run(Options& options, Output& output) {
       return Outcome::fail({Code::InvalidArgument, "-o " + text + " is not NAME=@F.npy"},
                            Stage::Usage);
     }
+  }
+  if (!options.memory_snapshot.empty()) {
+    const Status status = snapshot_file({}, options.memory_snapshot).status();
+    if (!status.ok()) return Outcome::fail(status, Stage::Usage);
   }
   Stage stage = Stage::Usage;
   Result<Runtime> runtime = make_runtime(options.common, output, stage);
@@ -202,6 +226,10 @@ Outcome run(Options& options, Output& output) {
     } else {
       say_placement(*placement, options.common);
     }
+    if (!options.memory_snapshot.empty()) {
+      const Outcome outcome = write_memory_snapshot(options, *placement);
+      if (outcome.exit != kOk) return outcome;
+    }
   }
   return equal ? Outcome::ok() : Outcome::different();
 }
@@ -219,6 +247,9 @@ std::function<Outcome()> add_run(CLI::App& app, Output& output) {
       ->type_name("F.npz");
   app.add_option("--expect", options->expected, "compare the outputs with these")
       ->type_name("F.npz|DIR");
+  app.add_option("--memory-snapshot", options->memory_snapshot,
+                 "write what lies where in memory to .pickle or .json")
+      ->type_name("FILE");
   add_tolerances(app, options->rtol, options->atol);
   add_common_options(app, options->common, output);
   return [options, &output] { return run(*options, output); };

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/format.hpp"
+#include "core/memory/failure_snapshot.hpp"
 #include "core/memory/pool/pool.hpp"
 #include "core/memory/request.hpp"
 
@@ -49,7 +50,9 @@ Result<NodeId> Pool::climb(const Wanted& wanted) noexcept {
     id = take(elsewhere, BlockMap::kAll);
     if (id != kNil) return id;
   }
-  return describe_failure(wanted, grown.status(), tried);
+  Status failed = describe_failure(wanted, grown.status(), tried);
+  slow.unlock();
+  return with_failure_snapshot(std::move(failed), *this);
 }
 
 std::uint64_t Pool::add_release_hook(ReleaseHook hook) {
