@@ -1,9 +1,10 @@
 #include "core/memory/failure_snapshot.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <filesystem>
 
 #include "core/base/format.hpp"
 #include "core/base/log.hpp"
@@ -18,12 +19,13 @@ std::string failure_snapshot_path(const std::string& wanted, const std::string& 
     if (c == ':' || c == '/') c = '-';
   }
   who += "-" + std::to_string(pid);
-  std::filesystem::path path(wanted);
-  std::error_code ignored;
-  if (!path.has_filename() || std::filesystem::is_directory(path, ignored)) {
-    return path / ("memory-" + who + ".pickle");
+  struct stat found;
+  const bool is_folder = ::stat(wanted.c_str(), &found) == 0 && S_ISDIR(found.st_mode);
+  if (wanted.ends_with('/') || is_folder) {
+    return wanted + (wanted.ends_with('/') ? "" : "/") + "memory-" + who + ".pickle";
   }
-  return path.replace_filename(path.stem().string() + "-" + who + path.extension().string());
+  const std::size_t dot = std::min(wanted.rfind('.'), wanted.size());
+  return wanted.substr(0, dot) + "-" + who + wanted.substr(dot);
 }
 
 Status with_failure_snapshot(Status failed, const Allocator& pool) {

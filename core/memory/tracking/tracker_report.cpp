@@ -13,6 +13,25 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
+std::vector<std::size_t> order_of(const std::vector<std::uint64_t>& keys) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> pairs;
+  for (const std::uint64_t key : keys) pairs.emplace_back(key, pairs.size());
+  std::sort(pairs.begin(), pairs.end());
+  std::vector<std::size_t> order;
+  for (const auto& [key, index] : pairs) order.push_back(index);
+  return order;
+}
+
+// The elements in the order of their keys, and of one key in the order in which they are. One sort
+// for all: each of its own would be kilobytes.
+template <class T>
+std::vector<T> in_order(std::vector<T> elements, const std::vector<std::uint64_t>& keys) {
+  std::vector<T> sorted;
+  sorted.reserve(elements.size());
+  for (const std::size_t i : order_of(keys)) sorted.push_back(std::move(elements[i]));
+  return sorted;
+}
+
 const std::byte* host_of(std::uint64_t pointer) {
   return reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(pointer));
 }
@@ -58,6 +77,7 @@ MemoryStats Tracker::stats() const noexcept {
 
 std::vector<Tracker::Seen> Tracker::seen() const {
   std::vector<Seen> all;
+  std::vector<std::uint64_t> keys;
   const NodeId end = nodes_.end();
   for (NodeId id = 0; id < end; ++id) {
     const Node& node = nodes_[id];
@@ -72,11 +92,11 @@ std::vector<Tracker::Seen> Tracker::seen() const {
                     thread_and_tag & ((1u << Node::kTagShift) - 1),
                     static_cast<std::uint16_t>(thread_and_tag >> Node::kTagShift)};
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (node.word.load(kRelaxed) == word) all.push_back(seen);
+    if (node.word.load(kRelaxed) != word) continue;
+    all.push_back(seen);
+    keys.push_back(seen.sequence);
   }
-  std::sort(all.begin(), all.end(),
-            [](const Seen& a, const Seen& b) { return a.sequence < b.sequence; });
-  return all;
+  return in_order(std::move(all), keys);
 }
 
 std::vector<LiveBlock> Tracker::live_blocks() const {
@@ -97,17 +117,19 @@ std::vector<LiveGroup> Tracker::live_groups() const {
   std::map<std::pair<std::uint16_t, std::uint64_t>, std::uint64_t> counts;
   for (const Seen& one : all) ++counts[{one.tag, one.bytes}];
   std::vector<LiveGroup> groups;
-  for (const auto& [key, count] : counts) groups.push_back({names[key.first], key.second, count});
-  std::stable_sort(groups.begin(), groups.end(), [](const LiveGroup& a, const LiveGroup& b) {
-    return a.block_bytes * a.blocks > b.block_bytes * b.blocks;
-  });
-  return groups;
+  std::vector<std::uint64_t> keys;
+  for (const auto& [key, count] : counts) {
+    groups.push_back({names[key.first], key.second, count});
+    keys.push_back(~(key.second * count));
+  }
+  return in_order(std::move(groups), keys);
 }
 
 std::vector<TagStats> Tracker::tags() const {
   const auto all = books();
   const std::vector<std::string> names = tag_names();
   std::vector<TagStats> stats;
+  std::vector<std::uint64_t> keys;
   for (std::size_t id = 0; id < names.size(); ++id) {
     TagStats tag;
     tag.tag = names[id];
@@ -122,28 +144,30 @@ std::vector<TagStats> Tracker::tags() const {
     }
     tag.blocks = tag.allocations - frees;
     tag.bytes = tag.allocated_bytes - freed;
-    if (tag.allocations != 0) stats.push_back(std::move(tag));
+    if (tag.allocations == 0) continue;
+    keys.push_back(~tag.bytes);
+    stats.push_back(std::move(tag));
   }
-  std::stable_sort(stats.begin(), stats.end(),
-                   [](const TagStats& a, const TagStats& b) { return a.bytes > b.bytes; });
-  return stats;
+  return in_order(std::move(stats), keys);
 }
 
 std::vector<MemoryEvent> Tracker::read_events(Places& places) const {
   const auto all = books();
   const std::vector<std::string> names = tag_names();
   std::vector<MemoryEvent> events;
+  std::vector<std::uint64_t> keys;
   for (const auto& book : all) {
     for (std::size_t i = 0; i < book->ring_size; ++i) {
       const RingEvent& from = book->ring[i];
       const std::uint64_t number = from.number.load(std::memory_order_acquire);
       if (number == 0) continue;
-      const std::chrono::nanoseconds time(static_cast<std::int64_t>(from.time.load(kRelaxed)));
+      const std::uint64_t time = from.time.load(kRelaxed);
       const std::uint64_t handle = from.handle.load(kRelaxed), offset = from.offset.load(kRelaxed);
       const std::uint64_t host = from.host.load(kRelaxed);
       MemoryEvent event;
       event.kind = static_cast<MemoryEvent::Kind>(from.kind.load(kRelaxed));
-      event.time = std::chrono::steady_clock::time_point(time);
+      event.time = std::chrono::steady_clock::time_point(
+          std::chrono::nanoseconds(static_cast<std::int64_t>(time)));
       event.bytes = from.bytes.load(kRelaxed);
       event.stream = from.stream.load(kRelaxed);
       event.thread = from.thread.load(kRelaxed);
@@ -152,16 +176,12 @@ std::vector<MemoryEvent> Tracker::read_events(Places& places) const {
       if (from.number.load(kRelaxed) != number || tag >= names.size()) continue;
       event.tag = names[tag];
       if (handle != 0) event.address = places.address(handle, offset, host_of(host));
+      // At the same instant a block is given back before it is given out again.
+      keys.push_back(time * 2 + (event.kind == MemoryEvent::Kind::Free ? 0 : 1));
       events.push_back(std::move(event));
     }
   }
-  // At the same instant a block is given back before it is given out again.
-  std::stable_sort(events.begin(), events.end(), [](const MemoryEvent& a, const MemoryEvent& b) {
-    const bool a_free = a.kind == MemoryEvent::Kind::Free;
-    const bool b_free = b.kind == MemoryEvent::Kind::Free;
-    return a.time != b.time ? a.time < b.time : a_free && !b_free;
-  });
-  return events;
+  return in_order(std::move(events), keys);
 }
 
 MemorySnapshot Tracker::snapshot() const {
