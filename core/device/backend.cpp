@@ -204,7 +204,8 @@ Status Backend::register_memory(OpenDevice& device,
     const auto kind = static_cast<MemoryKind>(allocator.kind);
     auto upstream = std::make_shared<PluginUpstream>(
         *internals.record, allocator, device.info.flags, device.handle, internals.api.stream,
-        kind == MemoryKind::Device ? virtual_memory(device) : nullptr);
+        kind == MemoryKind::Device ? virtual_memory(device) : nullptr,
+        kind == MemoryKind::Device ? memory_annotate(device) : nullptr);
     if (kind == MemoryKind::Device) internals.upstream = upstream;
     made.push_back({kind, std::make_shared<PluginAllocator>(upstream), upstream});
   }

@@ -219,6 +219,13 @@ const miniinfer_virtual_memory* virtual_memory(const OpenDevice& device) {
   return whole ? api : nullptr;
 }
 
+const miniinfer_memory_annotate* memory_annotate(const OpenDevice& device) {
+  const auto* api = extension<miniinfer_memory_annotate>(device, MINIINFER_EXT_MEMORY_ANNOTATE);
+  const bool whole =
+      api != nullptr && MINIINFER_HAS(miniinfer_memory_annotate, api, region_unregister);
+  return whole ? api : nullptr;
+}
+
 const miniinfer_peer_copy* peer_copy(const OpenDevice& target, const OpenDevice& source) {
   if (target.is_inline() || source.is_inline() ||
       target.internals->record->backend != source.internals->record->backend ||

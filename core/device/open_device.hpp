@@ -10,6 +10,7 @@
 #include "core/device/plugin_allocator.hpp"
 #include "miniinfer/abi/device.h"
 #include "miniinfer/abi/ext/draft/graph_capture.h"
+#include "miniinfer/abi/ext/draft/memory_annotate.h"
 #include "miniinfer/abi/ext/draft/peer_copy.h"
 #include "miniinfer/abi/ext/draft/virtual_memory.h"
 #include "miniinfer/pool_allocator.hpp"
@@ -92,6 +93,8 @@ Block host_block(void* data, std::uint64_t bytes) noexcept;
 const miniinfer_graph_capture* graph_capture(const OpenDevice& device);
 // The device's table for mapping memory, or null where it keeps addresses and memory together.
 const miniinfer_virtual_memory* virtual_memory(const OpenDevice& device);
+// The device's table for announcing what memory is in use, or null where it does not listen.
+const miniinfer_memory_annotate* memory_annotate(const OpenDevice& device);
 
 // The table for copies from one device's memory to another's, or null where only the host's memory
 // is between them: where they are of two backends, or theirs has no such thing.

@@ -29,7 +29,8 @@ std::uint64_t granularity(miniinfer_device* device, const miniinfer_virtual_memo
 PluginUpstream::PluginUpstream(DeviceRecord& record, const miniinfer_allocator& table,
                                std::uint32_t device_flags, miniinfer_device* device,
                                const miniinfer_stream_api* streams,
-                               const miniinfer_virtual_memory* mapping)
+                               const miniinfer_virtual_memory* mapping,
+                               const miniinfer_memory_annotate* annotate)
     : record_(record),
       table_(table),
       properties_{static_cast<MemoryKind>(table.kind),
@@ -41,7 +42,8 @@ PluginUpstream::PluginUpstream(DeviceRecord& record, const miniinfer_allocator& 
                   granularity(device, mapping)},
       device_(device),
       streams_(streams),
-      mapping_(mapping) {}
+      mapping_(mapping),
+      annotate_(annotate) {}
 
 Status PluginUpstream::check_block(const Block& block, std::uint64_t alignment) const {
   const auto wrong = [&](const char* what) {
@@ -135,6 +137,32 @@ void PluginUpstream::release_native(const Block& block) noexcept {
     return;
   }
   table_.release_native(table_.self, {block.handle, block.offset});
+}
+
+MemoryUpstream::Heap PluginUpstream::add_heap(const Block& block,
+                                              const std::string& name) noexcept {
+  if (annotate_ == nullptr || !record_.ready().ok()) return {};
+  return {
+      annotate_->heap_register(device_, {block.handle, block.offset}, block.bytes, name.c_str())};
+}
+
+void PluginUpstream::remove_heap(Heap heap) noexcept {
+  if (record_.ready().code() == Code::FailedPrecondition) return;
+  annotate_->heap_unregister(device_, static_cast<miniinfer_heap*>(heap.handle));
+}
+
+void PluginUpstream::add_region(Heap heap, const Block& part, const std::string& name) noexcept {
+  if (!record_.ready().ok()) return;
+  auto* const in = static_cast<miniinfer_heap*>(heap.handle);
+  const miniinfer_mem mem{part.handle, part.offset};
+  annotate_->region_register(device_, in, mem, part.bytes);
+  if (!name.empty()) annotate_->region_name(device_, in, mem, name.c_str());
+}
+
+void PluginUpstream::remove_region(Heap heap, const Block& part) noexcept {
+  if (record_.ready().code() == Code::FailedPrecondition) return;
+  annotate_->region_unregister(device_, static_cast<miniinfer_heap*>(heap.handle),
+                               {part.handle, part.offset});
 }
 
 Status PluginUpstream::events_ready() const {

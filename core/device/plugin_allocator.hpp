@@ -6,6 +6,7 @@
 #include "core/device/device_record.hpp"
 #include "core/memory/memory_counter.hpp"
 #include "core/memory/upstream.hpp"
+#include "miniinfer/abi/ext/draft/memory_annotate.h"
 #include "miniinfer/abi/ext/draft/virtual_memory.h"
 #include "miniinfer/abi/memory.h"
 #include "miniinfer/abi/stream.h"
@@ -18,10 +19,11 @@ namespace miniinfer {
 class PluginUpstream final : public MemoryUpstream {
  public:
   // `table` is whole (whole_table); `streams` is null for a device that works inline, `mapping` for
-  // memory that cannot be mapped.
+  // memory that cannot be mapped, `annotate` where nobody listens.
   PluginUpstream(DeviceRecord& record, const miniinfer_allocator& table, std::uint32_t device_flags,
                  miniinfer_device* device, const miniinfer_stream_api* streams,
-                 const miniinfer_virtual_memory* mapping);
+                 const miniinfer_virtual_memory* mapping,
+                 const miniinfer_memory_annotate* annotate = nullptr);
 
   DeviceRecord& record() const noexcept { return record_; }
   const Properties& properties() const noexcept override { return properties_; }
@@ -46,6 +48,12 @@ class PluginUpstream final : public MemoryUpstream {
                     std::uint64_t bytes) noexcept override;
   Status unmap(const Block& addresses, std::uint64_t offset, std::uint64_t bytes) noexcept override;
 
+  bool listens() const noexcept override { return annotate_ != nullptr; }
+  Heap add_heap(const Block& block, const std::string& name) noexcept override;
+  void remove_heap(Heap heap) noexcept override;
+  void add_region(Heap heap, const Block& part, const std::string& name) noexcept override;
+  void remove_region(Heap heap, const Block& part) noexcept override;
+
   Result<Event> create_event() noexcept override;
   void destroy_event(Event event) noexcept override;
   Status record(Event event, Stream stream) noexcept override;
@@ -68,6 +76,7 @@ class PluginUpstream final : public MemoryUpstream {
   miniinfer_device* const device_;
   const miniinfer_stream_api* const streams_;
   const miniinfer_virtual_memory* const mapping_;
+  const miniinfer_memory_annotate* const annotate_;
 };
 
 // The same as an Allocator, with statistics.

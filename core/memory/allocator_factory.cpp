@@ -4,8 +4,8 @@
 
 #include "core/base/format.hpp"
 #include "core/memory/allocator_upstream.hpp"
+#include "core/memory/announced_pool.hpp"
 #include "core/memory/cpu_allocator.hpp"
-#include "core/memory/pool/make_pool.hpp"
 #include "miniinfer/tracking_allocator.hpp"
 
 namespace miniinfer {
@@ -186,7 +186,7 @@ Result<AllocatorPtr> AllocatorTable::build(const AllocatorSpec& spec, MemoryKind
         }
         [[fallthrough]];
       case AllocatorSpec::Kind::Pool:
-        made = make_pool(
+        made = make_announced_pool(
             raw ? slot.upstream : std::make_shared<AllocatorUpstream>(made, kind, slot.device),
             label(spec.device, kind), layer.pool,
             pooled ? nullptr : budget_of(spec.device, kind, entry));
@@ -208,8 +208,8 @@ Result<AllocatorTable::PoolPtr> AllocatorTable::shared_pool(const std::string& k
   slot.handed_out = true;
   if (slot.pool) return slot.pool;
   if (Status status = read_settings(); !status.ok()) return status;
-  slot.pool =
-      make_pool(slot.upstream, label(key, kind), settings_->pool, budget_of(key, kind, entry));
+  slot.pool = make_announced_pool(slot.upstream, label(key, kind), settings_->pool,
+                                  budget_of(key, kind, entry));
   return slot.pool;
 }
 

@@ -53,6 +53,9 @@ struct Option {
   Written (*read)(std::string_view value, Layer& layer);
 };
 
+constexpr Option kAnnotate = {"annotate", "on|off", [](std::string_view value, Layer& layer) {
+                                return read_switch(value, layer.pool.annotate);
+                              }};
 constexpr Option kLimit = {"limit", "SIZE", [](std::string_view value, Layer& layer) {
                              return read_size(value, layer.pool.limit);
                            }};
@@ -70,8 +73,8 @@ constexpr Option kBytes = {"bytes", "SIZE", [](std::string_view value, Layer& la
 
 constexpr Option kHistory = {"history", "0..16777216", read_history};
 
-constexpr Option kCachingOptions[] = {kLimit, kSlack, kThreadCache, kVirtualMemory};
-constexpr Option kPoolOptions[] = {kLimit, kSlack, kVirtualMemory};
+constexpr Option kCachingOptions[] = {kLimit, kSlack, kThreadCache, kVirtualMemory, kAnnotate};
+constexpr Option kPoolOptions[] = {kLimit, kSlack, kVirtualMemory, kAnnotate};
 constexpr Option kLimitOptions[] = {kBytes};
 constexpr Option kTrackingOptions[] = {kHistory};
 

@@ -22,6 +22,18 @@ class AllocatorUpstream final : public MemoryUpstream {
   void deallocate_raw(const Block& block, Stream stream) noexcept override;
   MemoryInfo info() const noexcept override { return allocator_->info(); }
 
+  bool listens() const noexcept override { return device_ && device_->listens(); }
+  Heap add_heap(const Block& block, const std::string& name) noexcept override {
+    return device_->add_heap(block, name);
+  }
+  void remove_heap(Heap heap) noexcept override { device_->remove_heap(heap); }
+  void add_region(Heap heap, const Block& part, const std::string& name) noexcept override {
+    device_->add_region(heap, part, name);
+  }
+  void remove_region(Heap heap, const Block& part) noexcept override {
+    device_->remove_region(heap, part);
+  }
+
   Result<Event> create_event() noexcept override;
   void destroy_event(Event event) noexcept override;
   Status record(Event event, Stream stream) noexcept override;

@@ -26,6 +26,11 @@ class MemoryUpstream {
     std::uint64_t granularity = 0;  // of mapping, a power of two; 0: memory cannot be mapped
   };
 
+  // A raw block whose parts are announced.
+  struct Heap {
+    void* handle = nullptr;
+  };
+
   // A piece of memory that can be mapped at an address.
   struct Physical {
     void* handle = nullptr;
@@ -47,6 +52,21 @@ class MemoryUpstream {
   // Takes back exactly what allocate_raw gave.
   virtual void deallocate_raw(const Block& block, Stream stream) noexcept = 0;
   virtual MemoryInfo info() const noexcept = 0;
+
+  // Telling the device's tools which part of the memory is in use, where it listens().
+  virtual bool listens() const noexcept { return false; }
+  // A whole raw block. Null: nobody listens to what is said of it.
+  virtual Heap add_heap(const Block&, const std::string& name) noexcept {
+    static_cast<void>(name);
+    return {};
+  }
+  // Before the block is given back; regions in it go with it.
+  virtual void remove_heap(Heap) noexcept {}
+  // A part of a heap that is not null, over no other.
+  virtual void add_region(Heap, const Block& part, const std::string& name) noexcept {
+    static_cast<void>(part), static_cast<void>(name);
+  }
+  virtual void remove_region(Heap, const Block& part) noexcept { static_cast<void>(part); }
 
   // Addresses and memory apart, where properties().granularity is not 0; UNSUPPORTED elsewhere.
   // Sizes and offsets are multiples of the granularity. Reserved addresses cost no memory.

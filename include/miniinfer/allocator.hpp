@@ -112,7 +112,8 @@ class MINIINFER_API AllocatorFactory {
   // put around it follows, the innermost first, each with options where it takes some:
   //
   //   "cuda:0/caching"             the pool that sessions and tensors use as well
-  //   "cuda:0/caching?limit=4GiB"  one of its own; also slack, thread_cache, virtual_memory=on|off
+  //   "cuda:0/caching?limit=4GiB"  one of its own; also slack, thread_cache, virtual_memory=on|off,
+  //                                annotate=on|off
   //   "cuda:0/pool"                the same without the threads' caches
   //   "cuda:0/tracking"            knows every block in use, by tag; ?history=N keeps events
   //   "cuda:0/limit?bytes=1GiB"    refuses what goes beyond

@@ -27,6 +27,11 @@ struct PoolOptions {
   // them. 0: none are kept.
   std::uint64_t thread_cache_bytes = std::uint64_t{64} << 20;
   bool virtual_memory = true;  // map memory where the device can
+  // Each block is announced to the device while it is in use, so that its tools see blocks and not
+  // only what was asked of the driver: for finding errors, not for speed. Memory is not mapped, no
+  // thread keeps any, and a block that comes back is waited for. Without effect on a device that
+  // does not listen.
+  bool annotate = false;
   // Memory is moved rather than asked for where more than so much of the peak in use is reserved.
   double slack = 1.02;
 };

@@ -65,6 +65,7 @@ const void* Device::extension(std::string_view id) {
   if (id == MINIINFER_EXT_GRAPH_CAPTURE) return is_inline() ? nullptr : Graph::api();
   if (id == MINIINFER_EXT_PEER_COPY) return is_inline() || !peers_ ? nullptr : Stream::peer_copy();
   if (id == MINIINFER_EXT_VIRTUAL_MEMORY) return memory_.mapping().api();
+  if (id == MINIINFER_EXT_MEMORY_ANNOTATE) return Annotations::api();
   if (id == MINIINFER_FAKE_ORACLE) return oracle_api();
   return id == MINIINFER_FAKE_LEDGER ? Ledger::api() : nullptr;
 }

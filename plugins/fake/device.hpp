@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "miniinfer/sdk/device.hpp"
+#include "plugins/fake/annotations.hpp"
 #include "plugins/fake/fault_plan.hpp"
 #include "plugins/fake/ledger.hpp"
 #include "plugins/fake/memory.hpp"
@@ -56,6 +57,7 @@ class Device final : public sdk::Device {
   const char* id() const { return id_.c_str(); }
   Ledger& ledger() { return ledger_; }
   Memory& memory() { return memory_; }
+  Annotations& annotations() { return annotations_; }
   Scheduler& scheduler() { return scheduler_; }
 
  private:
@@ -70,6 +72,7 @@ class Device final : public sdk::Device {
   bool peers_;
   std::string refused_;  // an operator
   Memory memory_;
+  Annotations annotations_{*this};
   Scheduler scheduler_;
 };
 

@@ -1,5 +1,6 @@
 #include "plugins/fake/oracle.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -55,6 +56,13 @@ miniinfer_code follow_plan(miniinfer_device* device, const char* plan) noexcept 
   return sdk::detail::guard([&] { of(device).follow(FaultPlan::parse(plan)); });
 }
 
+std::uint64_t regions(miniinfer_device* device, miniinfer_fake_region* out,
+                      std::uint64_t count) noexcept {
+  const std::vector<miniinfer_fake_region> all = of(device).annotations().regions();
+  std::copy_n(all.begin(), std::min<std::uint64_t>(count, all.size()), out);
+  return all.size();
+}
+
 }  // namespace
 
 const miniinfer_fake_oracle_api* Device::oracle_api() {
@@ -64,7 +72,8 @@ const miniinfer_fake_oracle_api* Device::oracle_api() {
                                                   sync_stream,
                                                   advance,
                                                   note,
-                                                  follow_plan};
+                                                  follow_plan,
+                                                  regions};
   return &table;
 }
 

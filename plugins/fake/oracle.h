@@ -21,6 +21,13 @@ typedef struct miniinfer_fake_use {
   uint32_t reserved;
 } miniinfer_fake_use;
 
+// A region that was announced (abi/ext/draft/memory_annotate.h); its name lives as long as it.
+typedef struct miniinfer_fake_region {
+  miniinfer_mem mem;
+  uint64_t bytes;
+  const char* name;
+} miniinfer_fake_region;
+
 typedef struct miniinfer_fake_oracle_api {
   miniinfer_head head;
   // Puts work on the stream that uses memory as it says; on a device that works inline the stream
@@ -42,6 +49,8 @@ typedef struct miniinfer_fake_oracle_api {
                miniinfer_stream* stream);
   // Follows another fault plan from here on, in which calls count from 1. [any-thread]
   miniinfer_code (*follow)(miniinfer_device* device, const char* plan);
+  // Gives how many regions are announced, and writes the first `count` of them. [any-thread]
+  uint64_t (*regions)(miniinfer_device* device, miniinfer_fake_region* out, uint64_t count);
 } miniinfer_fake_oracle_api;
 
 #ifdef __cplusplus

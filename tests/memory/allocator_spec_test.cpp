@@ -46,8 +46,9 @@ TEST_CASE("layers come from left to right, each with its options") {
   CHECK(spec.layers[2].history == 0);
 }
 
-TEST_CASE("a tracker keeps as many events as it is told") {
-  const AllocatorSpec spec = parse_allocator_spec("fake/pool/tracking?history=0100").value();
+TEST_CASE("a tracker keeps as many events as it is told, a pool announces its blocks") {
+  const AllocatorSpec spec = parse_allocator_spec("fake/pool?annotate=on/tracking?history=0100").value();
+  CHECK(spec.layers[0].pool.annotate);
   CHECK(spec.layers[1].history == 100);
   CHECK(contains(spec.text, "tracking?history=100"));
 }
@@ -86,7 +87,7 @@ TEST_CASE("what is unknown is refused with what there is") {
         "fake/caching?limit=", "fake/caching?limit=-1", "fake/caching?limit=1e3",
         "fake/caching?slack=0.9", "fake/caching?slack=nan", "fake/caching?slack=1x",
         "fake/caching?virtual_memory=yes", "fake/caching?limit=9223372036854775808", "fake/Caching",
-        "fake/tracking?history=-1", "fake/tracking?history=16777217"}) {
+        "fake/tracking?history=-1", "fake/tracking?history=16777217", "fake/pool?annotate=yes"}) {
     CAPTURE(name);
     (void)refused(name);
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/memory/allocator_upstream.hpp"
+#include "core/memory/announced_pool.hpp"
 #include "core/memory/cpu_allocator.hpp"
 #include "core/memory/fault_allocator.hpp"
 #include "core/memory/pool/make_pool.hpp"
@@ -85,6 +86,15 @@ inline const Policy kPolicies[] = {
     {"fault", [](const RawMemory& memory) { return faulty(memory.allocator); }},
     {"pool", [](const RawMemory& memory) { return pooled(memory, 0); }, pool_hooks()},
     {"caching", [](const RawMemory& memory) { return pooled(memory, std::uint64_t{1} << 20); },
+     pool_hooks()},
+    {"announced pool",
+     [](const RawMemory& memory) {
+       PoolOptions options;
+       options.annotate = true;
+       return memory.upstream == nullptr ? nullptr
+                                         : AllocatorPtr(make_announced_pool(
+                                               memory.upstream, "a device", options, nullptr));
+     },
      pool_hooks()},
     {"tracking over limit over caching",
      [](const RawMemory& memory) {

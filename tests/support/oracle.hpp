@@ -131,7 +131,8 @@ class Oracle {
                 DeviceState::Ready, ""),
         upstream_(std::make_shared<PluginUpstream>(
             record_, opened_.memory, opened_.info.flags, opened_.device, opened_.api->stream,
-            extension<miniinfer_virtual_memory>(MINIINFER_EXT_VIRTUAL_MEMORY))) {
+            extension<miniinfer_virtual_memory>(MINIINFER_EXT_VIRTUAL_MEMORY),
+            extension<miniinfer_memory_annotate>(MINIINFER_EXT_MEMORY_ANNOTATE))) {
     REQUIRE(oracle_ != nullptr);
     REQUIRE(ledger_ != nullptr);
   }
@@ -196,6 +197,13 @@ class Oracle {
   // Follows a plan of failures from here on; "" ends it.
   void follow(const std::string& plan) {
     REQUIRE(oracle_->follow(opened_.device, plan.c_str()) == MINIINFER_OK);
+  }
+
+  // What is announced of the memory, by place.
+  std::vector<miniinfer_fake_region> regions() const {
+    std::vector<miniinfer_fake_region> all(oracle_->regions(opened_.device, nullptr, 0));
+    all.resize(oracle_->regions(opened_.device, all.data(), all.size()));
+    return all;
   }
 
   // Everything that was wrong until now, a line each (the first 64); empty: nothing.

@@ -20,7 +20,7 @@ constexpr Variable kVariables[] = {
     {"MINIINFER_CPU_ISA", "lowers the instruction set of cpu: baseline, avx2, avx512"},
     {"MINIINFER_MEMORY",
      "options of each device's pool, as in limit=4GiB&slack=1.05; also thread_cache, "
-     "virtual_memory"},
+     "virtual_memory, annotate"},
     {"MINIINFER_MEMORY_LIMIT",
      "the most memory that all pools of the process may have, and those of a device: "
      "8GiB,cuda:0=4GiB"},
