@@ -10,6 +10,7 @@
 #include "plugins/cuda/findings.hpp"
 #include "plugins/cuda/graph_capture.hpp"
 #include "plugins/cuda/kernels/fill_launch.hpp"
+#include "plugins/cuda/memory_annotate.hpp"
 #include "plugins/cuda/peer_copy.hpp"
 #include "plugins/cuda/probe.hpp"
 #include "plugins/cuda/process.hpp"
@@ -188,6 +189,7 @@ const void* Device::extension(std::string_view id) {
   if (id == MINIINFER_EXT_GRAPH_CAPTURE) return graph_capture();
   if (id == MINIINFER_EXT_PEER_COPY) return peer_copy();
   if (id == MINIINFER_EXT_VIRTUAL_MEMORY) return virtual_memory(*this);
+  if (id == MINIINFER_EXT_MEMORY_ANNOTATE) return memory_annotate();
   return nullptr;
 }
 
