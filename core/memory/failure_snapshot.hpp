@@ -6,8 +6,8 @@
 
 namespace miniinfer {
 
-// Where the snapshots that MINIINFER_MEMORY_SNAPSHOT asks for go: "FOLDER/memory-cuda-0-PID.pickle"
-// for a folder, "oom-cuda-0-PID.json" for oom.json.
+// Where the snapshots that MINIINFER_MEMORY_SNAPSHOT asks for go: "FOLDER/memory-fake-0-PID.pickle"
+// for a folder, "oom-fake-0-PID.json" for oom.json.
 std::string failure_snapshot_path(const std::string& wanted, const std::string& device, int pid);
 
 // The status of a request that failed. The first time in this process that one does, and where the

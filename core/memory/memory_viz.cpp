@@ -1,5 +1,5 @@
-// The snapshot as PyTorch pickles its own: torch/csrc/cuda/memory_snapshot.cpp says what is in it,
-// torch/cuda/_memory_viz.py and torch/utils/viz/MemoryViz.js what they read of it.
+// The snapshot as PyTorch pickles its own: its _memory_viz.py and torch/utils/viz/MemoryViz.js are
+// what reads it.
 
 #include <charconv>
 #include <chrono>

@@ -47,7 +47,8 @@ TEST_CASE("layers come from left to right, each with its options") {
 }
 
 TEST_CASE("a tracker keeps as many events as it is told, a pool announces its blocks") {
-  const AllocatorSpec spec = parse_allocator_spec("fake/pool?annotate=on/tracking?history=0100").value();
+  const AllocatorSpec spec =
+      parse_allocator_spec("fake/pool?annotate=on/tracking?history=0100").value();
   CHECK(spec.layers[0].pool.annotate);
   CHECK(spec.layers[1].history == 100);
   CHECK(contains(spec.text, "tracking?history=100"));

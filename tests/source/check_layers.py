@@ -23,7 +23,7 @@ LAYERS = ["base", "platform", "memory", "device", "tensor", "graph", "ops", "onn
 PUBLIC = {
     "export.hpp": "base", "status.hpp": "base", "data_type.hpp": "base", "plugin.hpp": "device",
     "device.hpp": "device", "allocator.hpp": "memory", "storage.hpp": "memory",
-    "pool_allocator.hpp": "memory",
+    "pool_allocator.hpp": "memory", "memory_snapshot.hpp": "memory", "tracking_allocator.hpp": "memory",
     "device_context.hpp": "device", "tensor.hpp": "tensor", "onnx_tensor.hpp": "onnx",
     "compare.hpp": "tensor", "memory_planner.hpp": "plan", "session.hpp": "plan",
     "runtime.hpp": "runtime", "text.hpp": "base", "trace.hpp": "runtime",
