@@ -11,7 +11,6 @@ class OwnedCounter {
   [[gnu::always_inline]] void add(std::uint64_t by) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_release);
   }
-  void subtract(std::uint64_t by) noexcept { add(std::uint64_t{0} - by); }
   std::uint64_t read() const noexcept { return value_.load(std::memory_order_acquire); }
 
  private:

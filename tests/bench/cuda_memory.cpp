@@ -5,31 +5,20 @@
 // async: cudaMallocFromPoolAsync of a pool that gives nothing back to the driver. malloc:
 // cudaMalloc and cudaFree.
 
-#include <cuda_runtime_api.h>
-
 #include <limits>
 #include <memory>
 
-#include "allocator_rows.hpp"
+#include "cuda_rows.hpp"
 
 namespace {
 
-void check(cudaError_t error, const char* call) {
-  if (error != cudaSuccess) {
-    allocator_rows::fail(std::string(call) + ": " + cudaGetErrorString(error));
-  }
-}
+using allocator_rows::check;
 
 class Async {
  public:
   using Handle = void*;
 
-  Async() {
-    for (cudaStream_t& stream : streams_) {
-      check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    }
-    make();
-  }
+  Async() { make(); }
   ~Async() { drop(); }
 
   void* take(std::uint64_t bytes, int on) {
@@ -74,7 +63,7 @@ class Async {
     check(cudaMemPoolDestroy(pool_), "cudaMemPoolDestroy");
   }
 
-  cudaStream_t streams_[1 + allocator_rows::kThreads] = {};
+  const allocator_rows::Streams streams_;
   cudaMemPool_t pool_ = nullptr;
 };
 

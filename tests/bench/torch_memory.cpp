@@ -7,31 +7,21 @@
 // asks raw_alloc, which finds the current stream; others name theirs.
 
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <cuda_runtime_api.h>
 
 #include <memory>
 
-#include "allocator_rows.hpp"
+#include "cuda_rows.hpp"
 
 namespace {
 
 namespace caching = c10::cuda::CUDACachingAllocator;
 
-void check(cudaError_t error, const char* call) {
-  if (error != cudaSuccess) {
-    allocator_rows::fail(std::string(call) + ": " + cudaGetErrorString(error));
-  }
-}
+using allocator_rows::check;
 
 class Torch {
  public:
   using Handle = void*;
 
-  Torch() {
-    for (cudaStream_t& stream : streams_) {
-      check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    }
-  }
   void* take(std::uint64_t bytes, int on) {
     return on == 0 ? caching::raw_alloc(bytes)
                    : caching::raw_alloc_with_stream(bytes, streams_[on]);
@@ -58,7 +48,7 @@ class Torch {
   }
 
  private:
-  cudaStream_t streams_[1 + allocator_rows::kThreads] = {};
+  const allocator_rows::Streams streams_;
 };
 
 }  // namespace
