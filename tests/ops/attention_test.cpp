@@ -256,7 +256,7 @@ TEST_CASE("Attention refuses operands that do not fit") {
     Operands o = operands_of(c);
     OpModel m;
     change(c, o);
-    return m.lowered(attention(m, c, o)).status().message();
+    return std::string(m.lowered(attention(m, c, o)).status().message());
   };
   const auto nothing = [](Case&, Operands&) {};
   CHECK(status({1, 3, 2, 1, 0, 2, 4, 4}, nothing).find("do not fit") != std::string::npos);
